@@ -1,0 +1,59 @@
+"""GOLD attention in plain PyTorch: exact, tiled over the memory, merged by log-sum-exp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TILE = 32768
+"""Memory tokens a tile; bounds the logits to B * H * T * TILE numbers."""
+
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """One GOLD layer's view of the cached tokens.
+
+    keys: [H, S, N], after RoPE where the model has it. values: [H, U, N], one row a distinct token bigram.
+    bigram: [S] int64, each token's row of `values`.
+    """
+
+    keys: Tensor
+    values: Tensor
+    bigram: Tensor
+
+
+def gold_attention(
+    q: Tensor, own_keys: Tensor, own_values: Tensor, memory: LayerMemory | None, *, want_mass: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Softmax attention of q [B, H, T, N] over the memory, unmasked, and over own keys [B, H, t, N], causally.
+
+    The T queries are the last T of the t own positions. The scale is 1/sqrt(N). Returns the output [B, H, T, N] in q's
+    dtype and, if wanted, the last query's probability on each memory token [B, H, S] float32.
+    """
+    n_new, n_own = q.shape[-2], own_keys.shape[-2]
+    query = q.float() * q.shape[-1] ** -0.5
+    logits = query @ own_keys.float().transpose(-1, -2)
+    visible = torch.ones(n_new, n_own, dtype=torch.bool, device=q.device).tril(n_own - n_new)
+    logits = logits.masked_fill(~visible, float("-inf"))
+    total = torch.logsumexp(logits, dim=-1, keepdim=True)
+    out = torch.softmax(logits, dim=-1) @ own_values.float()
+    if memory is None or memory.bigram.numel() == 0:
+        mass = torch.zeros(*q.shape[:2], 0, device=q.device) if want_mass else None
+        return out.to(q.dtype), mass
+    n_memory = memory.bigram.numel()
+    last_logits = []
+    for start in range(0, n_memory, TILE):
+        tile = slice(start, min(start + TILE, n_memory))
+        logits = query @ memory.keys[:, tile].to(query.dtype).transpose(-1, -2)
+        tile_total = torch.logsumexp(logits, dim=-1, keepdim=True)
+        probability = torch.exp(logits - tile_total)
+        rows = memory.values[:, memory.bigram[tile]].to(query.dtype)
+        merged = torch.logaddexp(total, tile_total)
+        out = out * torch.exp(total - merged) + (probability @ rows) * torch.exp(tile_total - merged)
+        total = merged
+        if want_mass:
+            last_logits.append(logits[:, :, -1])
+    mass = torch.exp(torch.cat(last_logits, dim=-1) - total[:, :, -1]) if want_mass else None
+    return out.to(q.dtype), mass

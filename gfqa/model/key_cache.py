@@ -1,0 +1,132 @@
+"""The compressed key cache in memory: token ids and one key of width C / ratio per token, and what GOLD layers derive.
+
+Storage forms of keys: float32, bfloat16, or int8 with one float16 scale per token. `rounded` applies a form's rounding.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gfqa.kernels.gold_attention import LayerMemory
+from gfqa.model.layers import rms, rotate
+
+if TYPE_CHECKING:
+    from gfqa.model.language_model import LanguageModel
+
+PREPARE_CHUNK = 16384
+FLOAT32_MEMORY_BYTES = 4 << 30
+"""Above this, the prepared keys are held in bfloat16."""
+
+
+def quantise_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys [..., key_width] to (int8 of the same shape, float16 scale [...]); a key is about int8 * scale.
+
+    The scale is rounded to float16 before the division, so that the stored pair reproduces the rounding exactly.
+    """
+    peak = keys.float().abs().amax(dim=-1)
+    # The smallest normal float16 keeps a zero key from dividing by zero; the clamp holds a rounded-down scale in range.
+    scale = (peak / 127).clamp(min=6.2e-5).to(torch.float16)
+    codes = torch.round(keys.float() / scale.float().unsqueeze(-1)).clamp(-127, 127).to(torch.int8)
+    return codes, scale
+
+
+def dequantise_keys(codes: Tensor, scale: Tensor) -> Tensor:
+    """(int8 [..., key_width], float16 [...]) to float32 keys."""
+    return codes.float() * scale.float().unsqueeze(-1)
+
+
+def rounded(keys: Tensor, key_dtype: str) -> Tensor:
+    """Keys as they come back from the storage form `key_dtype` (int8, bfloat16, float32), float32."""
+    if key_dtype == "int8":
+        return dequantise_keys(*quantise_keys(keys))
+    return keys.to(torch.bfloat16).float() if key_dtype == "bfloat16" else keys.float()
+
+
+class KeyCache:
+    """Cached tokens of other chains: the memory that GOLD layers attend over.
+
+    ids [S] int64, keys [S, key_width] float32, chain_starts [n] int64 ascending: the first token of each chain, whose
+    predecessor is the zero vector. Without RoPE the order of chains does not matter. Per-layer keys and values are derived
+    once, at the first use, and kept: about (C bytes x dtype size) a token and GOLD layer, values once per token bigram.
+    """
+
+    def __init__(self, ids: Tensor, keys: Tensor, chain_starts: Tensor) -> None:
+        if ids.dim() != 1 or keys.dim() != 2 or len(ids) != len(keys):
+            raise ValueError(f"ids {tuple(ids.shape)} and keys {tuple(keys.shape)} do not belong together")
+        self.ids, self.keys, self.chain_starts = ids.long(), keys, chain_starts.long()
+        self._prepared: list[LayerMemory] | None = None
+
+    @classmethod
+    def empty(cls, key_width: int, device: str | torch.device = "cpu") -> KeyCache:
+        nothing = torch.zeros(0, dtype=torch.long, device=device)
+        return cls(nothing, torch.zeros(0, key_width, device=device), nothing)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def layers(self, model: LanguageModel) -> list[LayerMemory]:
+        """Each GOLD layer's keys and values, for the one model this cache is used with."""
+        if self._prepared is None:
+            self._prepared = _prepare(model, self)
+        return self._prepared
+
+
+@torch.no_grad()
+def _prepare(model: LanguageModel, cache: KeyCache) -> list[LayerMemory]:
+    device, dtype = model.emb.weight.device, model.emb.weight.dtype
+    ids, keys = cache.ids.to(device), cache.keys.to(device=device, dtype=dtype)
+    config, n = model.config, len(cache.ids)
+    begins = torch.zeros(n, dtype=torch.bool, device=device)
+    begins[cache.chain_starts.to(device)] = True
+    # Bigrams: the predecessor of a chain's first token is the zero vector, written as id -1.
+    before = torch.where(begins, -1, torch.cat((ids[:1], ids[:-1])))
+    codes = (before + 1) * config.vocab_size + ids
+    unique, bigram = torch.unique(codes, return_inverse=True)
+    if n * config.n_embd * config.n_gold * 4 > FLOAT32_MEMORY_BYTES and dtype == torch.float32:
+        held = torch.bfloat16
+    else:
+        held = dtype
+    heads = (config.n_head, config.head_size)
+    stacks: list[list[Tensor]] = [[] for _ in range(config.n_gold)]
+    for start in range(0, n, PREPARE_CHUNK):
+        # One token of overlap gives each chunk's first token its predecessor.
+        low = max(start - 1, 0)
+        part = slice(low, min(start + PREPARE_CHUNK, n))
+        e = model.embed(ids[part].unsqueeze(0))
+        kappa = model.decompress(e, keys[part].unsqueeze(0))[0]
+        o = rms(e)[0]
+        keep = ~begins[part][start - low :].unsqueeze(-1)
+        shifted = [_predecessors(t, start - low) * keep for t in (o, kappa)]
+        for stack, layer in zip(stacks, model.gold_layers(), strict=True):
+            k = layer.keys(o[start - low :], shifted[0], kappa[start - low :], shifted[1])
+            k = k.squeeze(0).unflatten(-1, heads).transpose(0, 1)
+            if config.rope is not None:
+                k = rotate(k.unsqueeze(0), config.rope, start)[0]
+            stack.append(k.to(held))
+    memories = []
+    for stack, layer in zip(stacks, model.gold_layers(), strict=True):
+        values = _bigram_values(model, layer, unique).unflatten(-1, heads).transpose(0, 1)
+        all_keys = torch.cat(stack, dim=1) if stack else torch.zeros(heads[0], 0, heads[1], device=device)
+        memories.append(LayerMemory(all_keys, values, bigram))
+    return memories
+
+
+def _predecessors(x: Tensor, skip: int) -> Tensor:
+    """Rows before x[skip:], with the zero vector before row 0."""
+    return x[:-1] if skip else torch.cat((torch.zeros_like(x[:1]), x[:-1]))
+
+
+def _bigram_values(model: LanguageModel, layer: torch.nn.Module, codes: Tensor) -> Tensor:
+    """Values [U, C] of the distinct (previous id + 1) * V + id codes."""
+    vocab = model.config.vocab_size
+    parts = []
+    for start in range(0, len(codes), PREPARE_CHUNK):
+        code = codes[start : start + PREPARE_CHUNK]
+        before = code // vocab - 1
+        o = rms(model.embed(code % vocab))
+        o_before = rms(model.embed(before.clamp(min=0))) * (before >= 0).unsqueeze(-1)
+        parts.append(layer.values(o, o_before).view(len(code), -1))  # type: ignore[operator]
+    return torch.cat(parts) if parts else torch.zeros(0, model.config.n_embd, device=codes.device)
