@@ -1,0 +1,13 @@
+"""Documents from files: walk a tree, decode text, extract PDFs. Free of torch; nothing here runs what it reads.
+
+    source = open_source("path/to/repo")
+    for item in source.scan():                # Found or Skipped, sorted by path, nothing read yet
+        document = source.read(item)          # Document or Skipped
+
+`read_many` reads in parallel and in order; `document_from_bytes` is for standard input.
+"""
+
+from gfqa.documents.records import Document, Found, Limits, Skipped
+from gfqa.documents.source import Source, document_from_bytes, open_source, read_many
+
+__all__ = ["Document", "Found", "Limits", "Skipped", "Source", "document_from_bytes", "open_source", "read_many"]

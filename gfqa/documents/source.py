@@ -1,0 +1,140 @@
+"""A source is a folder or a file that was named: it can be scanned, and what was found can be read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from gfqa.documents import pdf
+from gfqa.documents.records import Document, Found, Limits, Skipped
+from gfqa.documents.text import HEAD_BYTES, decode, is_binary
+from gfqa.documents.walk import open_beneath, screen, shown, walk
+from gfqa.errors import GfqaError, UsageError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A root that documents come from: absolute, links resolved.
+
+    A file that was named itself is read whatever ignore rules or its name say; only its size and content are judged.
+    """
+
+    root: Path
+    is_file: bool
+    limits: Limits
+
+    def scan(self) -> Iterator[Found | Skipped]:
+        """Walk without reading, sorted by path. GfqaError when the root is gone or cannot be listed."""
+        if not self.is_file:
+            yield from walk(self.root, self.limits)
+            return
+        name = self.root.name
+        try:
+            status = self.root.lstat()
+        except OSError as error:
+            raise GfqaError(f"The file {shown(str(self.root))} cannot be read: {error.strerror}.") from error
+        yield screen(name, shown(name), status, self.limits)
+
+    def read(self, found: Found) -> Document | Skipped:
+        """Read and decode one candidate; what has become unreadable, too large or a link since the scan is Skipped."""
+        folder = self.root.parent if self.is_file else self.root
+        try:
+            with open(open_beneath(folder, found.raw), "rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                head = file.read(HEAD_BYTES)
+                if not head.startswith(pdf.MAGIC) and is_binary(head):
+                    return Skipped(found.path, "binary")
+                most = _most_bytes(head, self.limits)
+                # One byte more than allowed, so that a file which grew since the scan shows.
+                data = head + _read_up_to(file, most + 1 - len(head)) if status.st_size <= most else None
+        except OSError:
+            return Skipped(found.path, "unreadable")
+        if data is None:
+            return Skipped(found.path, "too_large")
+        return _document(found.path, data, status.st_mtime_ns, self.limits)
+
+
+def open_source(path: str | Path, limits: Limits | None = None) -> Source:
+    """The source at `path`, which may be a link itself. UsageError when there is no such file or folder."""
+    limits = limits or Limits()
+    try:
+        if not str(path):
+            raise UsageError("The path of a source is empty.")
+        root = Path(path).resolve(strict=True)
+        mode = root.stat().st_mode
+    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL; RuntimeError: links in a circle
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"{shown(str(path))} cannot be opened: {reason}.", hint="Check the spelling of the path."
+        ) from error
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise UsageError(
+            f"{shown(str(path))} is neither a file nor a folder.", hint="Name a file or folder, or pipe to -."
+        )
+    return Source(root, stat.S_ISREG(mode), limits)
+
+
+def document_from_bytes(name: str, data: bytes, limits: Limits | None = None) -> Document | Skipped:
+    """A document that was not read from a file, such as standard input; `name` becomes its path, mtime_ns is 0."""
+    return _document(name, data, 0, limits or Limits())
+
+
+def read_many(source: Source, founds: Iterable[Found], workers: int | None = None) -> Iterator[Document | Skipped]:
+    """`source.read` for each candidate, in order, by `workers` threads (default: one per core).
+
+    PDFs run in child processes, so threads suffice to keep all cores busy. At most a few files per worker are held in
+    memory. Closing the generator early drops what has not started.
+    """
+    workers = workers or os.cpu_count() or 1
+    if workers == 1:
+        yield from map(source.read, founds)
+        return
+    window: deque[Future[Document | Skipped]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for found in founds:
+            window.append(pool.submit(source.read, found))
+            if len(window) >= 3 * workers:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _document(path: str, data: bytes, mtime_ns: int, limits: Limits) -> Document | Skipped:
+    if not data:
+        return Skipped(path, "empty")
+    if not data.startswith(pdf.MAGIC) and is_binary(data[:HEAD_BYTES]):
+        return Skipped(path, "binary")
+    if len(data) > _most_bytes(data, limits):
+        return Skipped(path, "too_large")
+    digest = hashlib.sha256(data).hexdigest()
+    if data.startswith(pdf.MAGIC):
+        pages = pdf.extract(data, limits)
+        if isinstance(pages, str):
+            return Skipped(path, pages)
+        return Document(path, pages.text, digest, len(data), mtime_ns, pages.starts, pages.without_text)
+    text = decode(data)
+    if text is None:
+        return Skipped(path, "undecodable")
+    return Document(path, text, digest, len(data), mtime_ns) if text else Skipped(path, "empty")
+
+
+def _most_bytes(head: bytes, limits: Limits) -> int:
+    return limits.max_pdf_bytes if head.startswith(pdf.MAGIC) else limits.max_file_bytes
+
+
+def _read_up_to(file: io.FileIO, most: int) -> bytes:
+    parts = []
+    while most > 0 and (part := file.read(min(most, 1 << 24))):
+        parts.append(part)
+        most -= len(part)
+    return b"".join(parts)
