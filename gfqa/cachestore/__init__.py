@@ -1,0 +1,26 @@
+"""The cache store: token ids and compressed keys on disk, by content, so that nothing is read twice.
+
+`Store` reads, `StoreWriter` writes, `Manifest` says which documents a cache has. Torch-free; docs/store.md has the format.
+"""
+
+from gfqa.cachestore.catalog import CacheInfo, DocumentEntry, Manifest, check_name
+from gfqa.cachestore.keys import SEGMENT_TOKENS, Identity, chain_keys, segment_key
+from gfqa.cachestore.memory import ChainData, MemoryArrays
+from gfqa.cachestore.store import CacheChanged, Store
+from gfqa.cachestore.writer import StoreWriter
+
+__all__ = [
+    "SEGMENT_TOKENS",
+    "CacheChanged",
+    "CacheInfo",
+    "ChainData",
+    "DocumentEntry",
+    "Identity",
+    "Manifest",
+    "MemoryArrays",
+    "Store",
+    "StoreWriter",
+    "chain_keys",
+    "check_name",
+    "segment_key",
+]
