@@ -13,11 +13,17 @@ import torch
 from torch import Tensor
 
 CHUNK = 64
+SEGMENT = 512
+"""Tokens worked on at a time (a multiple of CHUNK): their intermediate tensors stay in a CPU's cache."""
+
 EXPONENT_LIMIT = 40.0
 """Largest exponent a centred block may form: two of them multiply to e^80, inside float32."""
 
-_VANISHED = -200.0
-"""Log decays are clamped here: e^-200 is zero in float32, and sums of 64 of them stay finite."""
+_VANISHED = -80.0
+"""Exponents are clamped here: e^-80 still is a normal float32, and subnormal factors slow a CPU tenfold."""
+
+_SMALL = 2
+"""Halves up to this many tokens are multiplied elementwise: a batch of tiny matrix products is slower."""
 
 
 def wkv6(
@@ -50,15 +56,19 @@ def wkv6(
 
     size = min(CHUNK, 1 << (T - 1).bit_length())
     block = _block_size(log_decay, size, floor)
-    rows, keys, values, decays = (_split(x.to(dtype), size) for x in (r, k, v, log_decay))
-    if block < size:
-        decays = decays.clamp(min=_VANISHED)
-        y, S = _unbounded(rows, keys, values, decays, S, starts, block)
-    else:
-        y, S = _bounded(rows, keys, values, decays, S, starts)
-    if u is not None:
-        y = y + (rows * u.to(dtype)[None, None, :, None, :] * keys).sum(-1, keepdim=True) * values
-    return y.transpose(2, 3).reshape(B, -1, H, N)[:, :T].to(v.dtype), S
+    outputs = []
+    for first in range(0, T, SEGMENT):
+        piece = slice(first, first + SEGMENT)
+        rows, keys, values, decays = (_split(x[:, piece].to(dtype), size) for x in (r, k, v, log_decay))
+        resets = None if starts is None else starts[:, piece][:, ::CHUNK]
+        if block == size:
+            y, S = _bounded(rows, keys, values, decays, S, resets)
+        else:
+            y, S = _unbounded(rows, keys, values, decays.clamp(min=_VANISHED), S, resets, block)
+        if u is not None:
+            y = y + (rows * u.to(dtype)[None, None, :, None, :] * keys).sum(-1, keepdim=True) * values
+        outputs.append(y.transpose(2, 3).flatten(1, 2))
+    return torch.cat(outputs, 1)[:, :T].to(v.dtype), S
 
 
 def step(
@@ -116,7 +126,7 @@ def _split(x: Tensor, size: int) -> Tensor:
 
 
 def _bounded(
-    rows: Tensor, keys: Tensor, values: Tensor, decays: Tensor, S: Tensor, starts: Tensor | None
+    rows: Tensor, keys: Tensor, values: Tensor, decays: Tensor, S: Tensor, resets: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Whole chunks as centred blocks: [B, chunks, H, size, N] and the state before to (y, state after)."""
     before, row_scale, key_scale, middle = _centred(decays)
@@ -124,27 +134,32 @@ def _bounded(
     total = before[..., -1, :] + decays[..., -1, :]
     added = values.transpose(-1, -2) @ keys
     # Left open by the centring: the writers' way from the middle to the end, the readers' from the start to the middle.
-    states, S = _carry(added * (total - middle).exp().unsqueeze(-2), total.exp(), S, starts)
+    states, S = _carry(added * (total - middle).exp().unsqueeze(-2), total.exp(), S, resets)
     scores = (rows @ keys.transpose(-1, -2)).tril(-1)
     return scores @ values + rows @ (states * middle.exp().unsqueeze(-2)).transpose(-1, -2), S
 
 
 def _unbounded(
-    rows: Tensor, keys: Tensor, values: Tensor, decays: Tensor, S: Tensor, starts: Tensor | None, block: int
+    rows: Tensor, keys: Tensor, values: Tensor, decays: Tensor, S: Tensor, resets: Tensor | None, block: int
 ) -> tuple[Tensor, Tensor]:
     """As `_bounded` for any decay: chunks are halved down to centred blocks of `block` tokens."""
     size = rows.shape[-2]
     before, after = _sums(decays)
     added = values.transpose(-1, -2) @ (keys * after.exp())
-    states, S = _carry(added, decays.sum(-2).exp(), S, starts)
+    states, S = _carry(added, decays.sum(-2).exp(), S, resets)
     y = (rows * before.exp()) @ states.transpose(-1, -2)
 
     half = size // 2
     while half >= block:
-        (row, key, value, decay) = (x.unflatten(-2, (-1, 2, half)) for x in (rows, keys, values, decays))
-        since, until = _sums(decay[..., 1, :, :])[0], _sums(decay[..., 0, :, :])[1]
-        scores = (row[..., 1, :, :] * since.exp()) @ (key[..., 0, :, :] * until.exp()).transpose(-1, -2)
-        read = scores @ value[..., 0, :, :]
+        # One factor per token: a reader's (second half) way from the middle, a writer's (first half) way to the middle.
+        way = (_halves(size, half, decays) @ decays).clamp(min=_VANISHED).exp()
+        row, key = ((x * way).unflatten(-2, (-1, 2, half)) for x in (rows, keys))
+        row, key, value = row[..., 1, :, :], key[..., 0, :, :], values.unflatten(-2, (-1, 2, half))[..., 0, :, :]
+        if half > _SMALL:
+            read = (row @ key.transpose(-1, -2)) @ value
+        else:
+            scores = (row.unsqueeze(-2) * key.unsqueeze(-3)).sum(-1, keepdim=True)
+            read = (scores * value.unsqueeze(-3)).sum(-2)
         y = y + torch.stack((torch.zeros_like(read), read), -3).flatten(-4, -2)
         half //= 2
     if block > 1:
@@ -170,19 +185,26 @@ def _sums(decays: Tensor) -> tuple[Tensor, Tensor]:
     """
     size = decays.shape[-2]
     lower = decays.new_ones(size, size).tril(-1)
-    return lower @ decays, lower.mT @ decays
+    return (lower @ decays).clamp(min=_VANISHED), (lower.mT @ decays).clamp(min=_VANISHED)
 
 
-def _carry(added: Tensor, decay: Tensor, S: Tensor, starts: Tensor | None) -> tuple[Tensor, Tensor]:
+def _halves(size: int, half: int, like: Tensor) -> Tensor:
+    """[size, size] of 0 and 1: which log decays lie between each token and the middle of its block of 2 * half tokens."""
+    token = torch.arange(size, device=like.device)
+    one, other = token.unsqueeze(1), token.unsqueeze(0)
+    same = one // half == other // half
+    return (same & torch.where(one // half % 2 == 1, other < one, other > one)).to(like.dtype)
+
+
+def _carry(added: Tensor, decay: Tensor, S: Tensor, resets: Tensor | None) -> tuple[Tensor, Tensor]:
     """Run the state over the chunks: (the state before each [B, chunks, H, N, N], the last state).
 
     added: what each chunk adds to the state, [B, chunks, H, N, N]; decay: its whole decay, [B, chunks, H, N].
     """
-    resets = None if starts is None else starts[:, ::CHUNK, None, None, None]
     states = []
     for chunk in range(added.shape[1]):
         if resets is not None:
-            S = S.masked_fill(resets[:, chunk], 0.0)
+            S = S.masked_fill(resets[:, chunk, None, None, None], 0.0)
         states.append(S)
         S = torch.addcmul(added[:, chunk], S, decay[:, chunk].unsqueeze(-2))
     return torch.stack(states, 1), S
