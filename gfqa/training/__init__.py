@@ -1,0 +1,1 @@
+"""Training of the reader: data, loop, and the question sets."""

@@ -1,0 +1,158 @@
+"""The model over packed rows: many chains a row, GOLD layers and the head only where there is a loss.
+
+A row is `T` positions; a chain begins wherever `starts` is True, always at a multiple of the WKV chunk. Language-modelling
+rows let every position attend to all before it, so that earlier chains are the memory of later ones. Question rows hold
+documents first and question chains behind them; `spans` says which documents a question sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gfqa.model.gold import Attend, GoldInputs
+from gfqa.model.key_cache import rounded
+from gfqa.model.language_model import Block, LanguageModel, query_scale
+from gfqa.model.layers import previous_token, rms
+from gfqa.model.state import BlockState
+
+
+@dataclass
+class Spans:
+    """Who sees whom in a question row: context number of documents and questions, chain number of every position.
+
+    document_context [B, Td]: -1 at padding. question_context [B, Tq]: -2 where there is no question. chain [B, Tq].
+    visible [B, Tq]: how many keys the position sees.
+    """
+
+    document_context: Tensor
+    question_context: Tensor
+    chain: Tensor
+    visible: Tensor
+
+
+def finch_block(block: Block, x: Tensor, starts: Tensor) -> Tensor:
+    """One Finch block over packed rows, [B, T, C] -> [B, T, C]."""
+    return block(x, BlockState(), starts)[0]
+
+
+def gold_block(block: Block, x: Tensor, starts: Tensor, inputs: GoldInputs, attend: Attend) -> Tensor:
+    """One GOLD block over the last Tq positions of packed rows, [B, Tq, C] -> [B, Tq, C]."""
+    x = x + block.att.train_forward(block.ln1(x), starts, inputs, attend)  # type: ignore[operator, union-attr]
+    return x + block.ffn(block.ln2(x), None, starts)[0]
+
+
+def cross_entropy(model: LanguageModel, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Sum of -log p of targets >= 0 and whether each was the most likely; x [n, C], targets [n] (-1: none)."""
+    logits = model.logits(x)
+    losses = F.cross_entropy(logits, targets, ignore_index=-1, reduction="sum")
+    return losses, (logits.argmax(dim=-1) == targets).detach()
+
+
+class Forward:
+    """The packed forward pass of one model, compiled piece by piece where asked."""
+
+    def __init__(self, model: LanguageModel, *, compiled: bool, flex: bool) -> None:
+        self.model, self.config = model, model.config
+        self.flex = flex
+        wrap: Callable[[Any], Any] = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
+        self._finch, self._gold, self._loss = wrap(finch_block), wrap(gold_block), wrap(cross_entropy)
+        self._flex_attention = wrap(_flex_attention()) if flex else None
+
+    def language(self, ids: Tensor, starts: Tensor, targets: Tensor, round_keys: bool) -> tuple[Tensor, Tensor]:
+        """ids, targets [B, T], starts bool [B, T] -> (summed loss, hits [B*T])."""
+        x, e, compressed = self._lower(ids, starts, round_keys)
+        visible = torch.arange(1, ids.shape[1] + 1, device=ids.device).expand(ids.shape)
+        inputs = self._inputs(e, compressed, starts, visible)
+        for block in self._gold_blocks():
+            x = self._gold(block, x, starts, inputs, causal)
+        return self._loss(self.model, x.flatten(0, 1), targets.flatten())  # type: ignore[no-any-return]
+
+    def questions(
+        self, ids: Tensor, starts: Tensor, targets: Tensor, spans: Spans, round_keys: bool
+    ) -> tuple[Tensor, Tensor]:
+        """ids, starts [B, Td + Tq], targets [B, Tq] -> (summed loss, hits [B*Tq])."""
+        x, e, compressed = self._lower(ids, starts, round_keys)
+        n_questions = targets.shape[1]
+        inputs = self._inputs(e, compressed, starts, spans.visible)
+        attend = self._question_attention(spans)
+        x, starts = x[:, -n_questions:].contiguous(), starts[:, -n_questions:].contiguous()
+        for block in self._gold_blocks():
+            x = self._gold(block, x, starts, inputs, attend)
+        chosen = targets.flatten()
+        return self._loss(self.model, x.flatten(0, 1), chosen)  # type: ignore[no-any-return]
+
+    def _lower(self, ids: Tensor, starts: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
+        e = x = self.model.embed(ids)
+        for layer in range(self.config.split_layer):
+            x = self._finch(self.model.blocks[layer], x, starts)
+        compressed = self.model.w_kv_cache_a(x)
+        if round_keys:
+            # Straight through: the forward pass sees the stored form, the gradient passes as if it were not rounded.
+            stored = rounded(compressed.detach(), self.config.key_dtype).to(compressed.dtype)
+            compressed = compressed + (stored - compressed.detach())
+        return x, e, compressed
+
+    def _inputs(self, e: Tensor, compressed: Tensor, starts: Tensor, visible: Tensor) -> GoldInputs:
+        o, kappa = rms(e), self.model.decompress(e, compressed)
+        scale = None if self.config.length_scale is None else query_scale(visible, self.config.length_scale)
+        return GoldInputs(o, previous_token(o, None, starts), kappa, previous_token(kappa, None, starts), scale)
+
+    def _gold_blocks(self) -> list[Block]:
+        return [self.model.blocks[i] for i in range(self.config.split_layer, self.config.n_layer)]  # type: ignore[misc]
+
+    def _question_attention(self, spans: Spans) -> Attend:
+        if self._flex_attention is None:
+            mask = dense_mask(spans)
+            return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        block_mask = flex_mask(spans)
+        flex = self._flex_attention
+        return lambda q, k, v: flex(q, k, v, block_mask)
+
+
+def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Every position sees all before it in its row."""
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def dense_mask(spans: Spans) -> Tensor:
+    """bool [B, 1, Tq, Td + Tq]: a question sees its context's documents and its own chain up to itself."""
+    documents = spans.question_context[:, :, None] == spans.document_context[:, None, :]
+    n = spans.chain.shape[1]
+    causal_part = torch.ones(n, n, dtype=torch.bool, device=spans.chain.device).tril()
+    own = (spans.chain[:, :, None] == spans.chain[:, None, :]) & causal_part
+    return torch.cat((documents, own), dim=-1).unsqueeze(1)
+
+
+def _flex_attention() -> Callable[..., Tensor]:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    def attend(q: Tensor, k: Tensor, v: Tensor, block_mask: Any) -> Tensor:
+        return flex_attention(q, k, v, block_mask=block_mask)  # type: ignore[return-value]
+
+    return attend
+
+
+def flex_mask(spans: Spans) -> Any:
+    """The same rule as `dense_mask` as a block mask, whose empty blocks cost nothing."""
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    batch, n_questions = spans.chain.shape
+    n_documents = spans.document_context.shape[1]
+    key_context = F.pad(spans.document_context, (0, n_questions), value=-1)
+    key_chain = F.pad(spans.chain, (n_documents, 0), value=-1)
+    question_context, chain = spans.question_context, spans.chain
+
+    def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        document = question_context[b, q] == key_context[b, k]
+        own = (chain[b, q] == key_chain[b, k]) & (k - n_documents <= q)
+        return document | own
+
+    return create_block_mask(
+        sees, batch, None, n_questions, n_documents + n_questions, device=spans.chain.device, _compile=chain.is_cuda
+    )

@@ -1,0 +1,136 @@
+"""Packed training rows compute what the application computes chain by chain."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from gfqa.model import KeyCache, LanguageModel, ModelConfig
+from gfqa.model.init import init_weights
+from gfqa.model.key_cache import rounded
+from gfqa.training.forward import Forward, Spans
+from gfqa.training.optimizer import Optimizer, OptimizerConfig, orthogonalised
+
+CHUNK = 64
+
+
+def tiny(seed=0, **changes):
+    values = {"n_embd": 64, "n_layer": 3, "head_size": 16, "vocab_size": 97, "tmix2": "gold", "layout": "independent"}
+    values |= {"decay_floor": -1.0, "tie_embeddings": True, "length_scale": 512.0, "key_dtype": "int8"} | changes
+    model = init_weights(LanguageModel(ModelConfig(**values)), seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn(p.shape, generator=generator) * 0.05)
+    return model.eval()
+
+
+@pytest.mark.parametrize("round_keys", [False, True])
+def test_a_question_row_is_a_decode_over_a_memory(round_keys):
+    model = tiny()
+    generator = torch.Generator().manual_seed(5)
+    documents = [torch.randint(97, (n,), generator=generator) for n in (50, 100, 7)]
+    contexts = [0, 0, 1]
+    questions = [torch.randint(97, (n,), generator=generator) for n in (9, 70)]
+    question_of = [0, 1]
+    n_docs, n_questions = 256 + CHUNK, 192
+    ids = torch.zeros(1, n_docs + n_questions, dtype=torch.long)
+    starts = torch.zeros(1, n_docs + n_questions, dtype=torch.bool)
+    document_context = torch.full((1, n_docs), -1)
+    position = 0
+    for document, context in zip(documents, contexts, strict=True):
+        ids[0, position : position + len(document)] = document
+        document_context[0, position : position + len(document)] = context
+        starts[0, position] = True
+        position += -(-len(document) // CHUNK) * CHUNK
+    question_context = torch.full((1, n_questions), -2)
+    chain = torch.arange(n_questions)[None] // CHUNK * CHUNK
+    visible = torch.ones(1, n_questions)
+    targets = torch.full((1, n_questions), -1)
+    slot = 0
+    for question, context in zip(questions, question_of, strict=True):
+        n = len(question)
+        seen = sum(len(d) for d, c in zip(documents, contexts, strict=True) if c == context)
+        ids[0, n_docs + slot : n_docs + slot + n] = question
+        starts[0, n_docs + slot] = True
+        question_context[0, slot : slot + n] = context
+        end = slot + -(-n // CHUNK) * CHUNK
+        chain[0, slot:end] = slot
+        visible[0, slot : slot + n] = seen + torch.arange(1, n + 1)
+        targets[0, slot : slot + n - 1] = question[1:]
+        slot = end
+    forward = Forward(model, compiled=False, flex=False)
+    spans = Spans(document_context, question_context, chain, visible)
+    loss, hits = forward.questions(ids, starts, targets, spans, round_keys)
+
+    expected, expected_hits = torch.zeros(()), []
+    form = "int8" if round_keys else "float32"
+    for question, context in zip(questions, question_of, strict=True):
+        mine = [d for d, c in zip(documents, contexts, strict=True) if c == context]
+        keys = torch.cat([rounded(model.prefill(d[None])[0][0], form) for d in mine])
+        first = torch.tensor([sum(len(d) for d in mine[:i]) for i in range(len(mine))])
+        memory = KeyCache(torch.cat(mine), keys, first)
+        if round_keys:
+            # In training a question's own keys are rounded too; the application keeps them, so compare only loosely.
+            continue
+        logits, _ = model.decode(question[None], None, memory)
+        expected = expected + F.cross_entropy(logits[0, :-1], question[1:], reduction="sum")
+        expected_hits += (logits[0, :-1].argmax(-1) == question[1:]).tolist()
+    assert torch.isfinite(loss)
+    if not round_keys:
+        torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+        assert hits.view(targets.shape)[targets >= 0].tolist() == expected_hits
+
+
+def test_a_language_row_is_the_forward_pass():
+    model = tiny(length_scale=None)
+    ids = torch.randint(97, (2, 128), generator=torch.Generator().manual_seed(1))
+    starts = torch.zeros(2, 128, dtype=torch.bool)
+    starts[:, 0] = True
+    targets = torch.full((2, 128), -1)
+    targets[:, :-1] = ids[:, 1:]
+    loss, _ = Forward(model, compiled=False, flex=False).language(ids, starts, targets, False)
+    logits, _ = model(ids)
+    expected = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_start_hides_the_earlier_chain_from_the_recurrence():
+    model = tiny()
+    ids = torch.randint(97, (1, 128), generator=torch.Generator().manual_seed(2))
+    starts = torch.zeros(1, 128, dtype=torch.bool)
+    starts[:, ::CHUNK] = True
+    forward = Forward(model, compiled=False, flex=False)
+    x, _, compressed = forward._lower(ids, starts, False)
+    alone, _ = model.prefill(ids[:, CHUNK:])
+    torch.testing.assert_close(compressed[:, CHUNK:], alone, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(compressed[:, CHUNK:], model.prefill(ids)[0][:, CHUNK:], atol=1e-4)
+    assert x.shape == (1, 128, 64)
+
+
+def test_orthogonalised():
+    update = torch.randn(3, 20, 50, generator=torch.Generator().manual_seed(0))
+    singular = torch.linalg.svdvals(orthogonalised(update).float())
+    assert singular.min() > 0.5
+    assert singular.max() < 1.5
+
+
+@pytest.mark.parametrize("use_muon", [True, False])
+def test_the_loss_falls(use_muon):
+    model = tiny().train().requires_grad_(True)
+    optimizer = Optimizer(model, OptimizerConfig(use_muon=use_muon))
+    ids = torch.randint(97, (2, 64), generator=torch.Generator().manual_seed(3))
+    starts = torch.zeros(2, 64, dtype=torch.bool)
+    starts[:, 0] = True
+    targets = torch.cat((ids[:, 1:], torch.full((2, 1), -1)), dim=1)
+    forward = Forward(model, compiled=False, flex=False)
+    losses = []
+    for _ in range(12):
+        loss, _ = forward.language(ids, starts, targets, True)
+        loss.backward()
+        optimizer.step(1.0)
+        for p in model.parameters():
+            p.grad = None
+        losses.append(float(loss))
+    assert losses[-1] < 0.8 * losses[0]
