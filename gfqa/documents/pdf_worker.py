@@ -30,7 +30,7 @@ def limit(seconds: int, memory: int) -> None:
 def read_pages(data: bytes, most_pages: int, most_characters: int) -> dict[str, list[str] | str]:
     """{"pages": [...]} or {"error": ...}. A page that cannot be read is an empty one, unless none can."""
     import pypdf
-    from pypdf.errors import DependencyError, FileNotDecryptedError, WrongPasswordError
+    from pypdf.errors import DependencyError, FileNotDecryptedError, LimitReachedError, WrongPasswordError
 
     with contextlib.suppress(ImportError):
         import pypdf.filters
@@ -46,7 +46,7 @@ def read_pages(data: bytes, most_pages: int, most_characters: int) -> dict[str, 
         for number in range(count):
             try:
                 text = reader.pages[number].extract_text()
-            except (MemoryError, DependencyError, FileNotDecryptedError):
+            except (MemoryError, LimitReachedError, DependencyError, FileNotDecryptedError):
                 raise
             except Exception:
                 text, failed = "", failed + 1
@@ -54,7 +54,7 @@ def read_pages(data: bytes, most_pages: int, most_characters: int) -> dict[str, 
             if characters > most_characters:
                 return {"error": "too_large"}
             pages.append(text)
-    except MemoryError:
+    except (MemoryError, LimitReachedError):
         return {"error": "too_large"}
     except (DependencyError, FileNotDecryptedError, WrongPasswordError):
         return {"error": "pdf_encrypted"}
