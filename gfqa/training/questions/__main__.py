@@ -1,0 +1,72 @@
+"""`python -m gfqa.training.questions --ready DIR --code DIR --out DIR`: write every question set, one .jsonl.xz file each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gfqa.training.questions.code import code_units, documentation_units
+from gfqa.training.questions.ready import SETS
+from gfqa.training.questions.units import Unit, is_verbatim, write_jsonl
+
+
+class _Counted:
+    """Passes units through and counts what goes by; units with an answer that cannot be copied are dropped."""
+
+    def __init__(self, units: Iterable[Unit]) -> None:
+        self.units, self.kinds, self.characters, self.dropped = units, Counter[str](), 0, 0
+
+    def __iter__(self) -> Iterator[Unit]:
+        for record in self.units:
+            if not is_verbatim(record):
+                self.dropped += 1
+                continue
+            self.kinds.update(qa["kind"] for qa in record["qas"])
+            self.characters += len(record["text"])
+            yield record
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the sets; a JSON summary line per set goes to standard output."""
+    parser = argparse.ArgumentParser(prog="gfqa.training.questions", description=__doc__)
+    parser.add_argument("--ready", type=Path, help="folder with the published sets (*.jsonl.xz)")
+    parser.add_argument("--code", type=Path, help="folder of repositories, one folder each")
+    parser.add_argument(
+        "--docs", type=Path, action="append", default=[], help="further folders of documentation repositories"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="where the sets go")
+    parser.add_argument("--only", nargs="*", help="names of the sets to write")
+    options = parser.parse_args(arguments)
+    makers: dict[str, Iterable[Unit]] = {}
+    if options.ready:
+        makers |= {name: make(options.ready / f"{file}.jsonl.xz") for name, (file, make) in SETS.items()}
+    if options.code:
+        makers["code"] = code_units(options.code)
+        makers["documentation"] = documentation_units(options.code)
+    for folder in options.docs:
+        makers[f"documentation-{folder.name}"] = documentation_units(folder, files=600)
+    for name, units in makers.items():
+        if options.only and name not in options.only:
+            continue
+        path, counted = options.out / f"{name}.jsonl.xz", _Counted(units)
+        count = write_jsonl(path, counted)
+        summary = {
+            "set": name,
+            "units": count,
+            "questions": counted.kinds.total(),
+            "characters": counted.characters,
+            "bytes": path.stat().st_size,
+            "dropped_units": counted.dropped,
+            "kinds": dict(counted.kinds.most_common()),
+        }
+        sys.stdout.write(json.dumps(summary) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Repositories to question units: one unit per file, questions generated from what the file states."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from gfqa.training.questions import config_files, documentation, other_code, python_code
+from gfqa.training.questions.facts import FileFacts, Finder, Repository
+from gfqa.training.questions.units import Unit, cut_at_line, unit
+
+_FINDERS: dict[str, Finder] = {
+    **dict.fromkeys((".py", ".pyi"), python_code.python_facts),
+    **dict.fromkeys((".js", ".mjs", ".cjs", ".jsx", ".ts", ".tsx", ".mts"), other_code.javascript_facts),
+    **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".hpp", ".cxx", ".cu"), other_code.c_facts),
+    ".go": other_code.go_facts,
+    ".rs": other_code.rust_facts,
+    ".java": other_code.java_facts,
+    **dict.fromkeys((".sh", ".bash"), other_code.shell_facts),
+    **dict.fromkeys((".toml", ".ini", ".cfg"), config_files.sectioned_facts),
+    **dict.fromkeys((".yml", ".yaml", ".json"), config_files.nested_facts),
+}
+_DOCUMENTATION: dict[str, Finder] = dict.fromkeys(
+    (".md", ".rst", ".markdown", ".mdx"), documentation.documentation_facts
+)
+_CONFIG = frozenset({".toml", ".ini", ".cfg", ".yml", ".yaml", ".json"})
+
+# Folders and files that are copied, recorded or made by machines: nobody asks about them.
+_SKIPPED_NAMES = (
+    "vendor _vendor third_party node_modules fixtures cassettes snapshots __snapshots__ testdata _locales locales corpora "
+    "generated bundled dist .git __pycache__ package-lock.json pnpm-lock.yaml poetry.lock"
+)
+_SKIPPED = frozenset(_SKIPPED_NAMES.split())
+_MAX_BYTES = 400_000
+
+
+def _is_test(path: str) -> bool:
+    return any(
+        part.startswith("test") or part.endswith(("_test.go", "_test.py", ".spec.ts", ".test.ts", "Test.java"))
+        for part in path.split("/")
+    )
+
+
+def find_files(root: Path, finders: dict[str, Finder]) -> list[str]:
+    """Relative paths, sorted, of the files under `root` that one of `finders` reads."""
+    found = []
+    for file in root.rglob("*"):
+        path = file.relative_to(root).as_posix()
+        if (
+            file.suffix in finders
+            and not _SKIPPED & set(path.split("/"))
+            and file.is_file()
+            and not file.is_symlink()
+            and 0 < file.stat().st_size <= _MAX_BYTES
+        ):
+            found.append(path)
+    return sorted(found)
+
+
+def _choose(paths: list[str], count: int, rng: random.Random) -> list[str]:
+    """At most `count` files: sources before tests, and configuration at most an eighth."""
+    shuffled = rng.sample(paths, len(paths))
+    config = [path for path in shuffled if PurePosixPath(path).suffix in _CONFIG][: count // 8]
+    others = [path for path in shuffled if PurePosixPath(path).suffix not in _CONFIG]
+    tests = [path for path in others if _is_test(path)]
+    sources = [path for path in others if not _is_test(path)]
+    room = count - len(config)
+    kept_tests = tests[: max(room - len(sources), room // 6)]
+    return sorted([*config, *kept_tests, *sources[: room - len(kept_tests)]])
+
+
+def read_repository(
+    root: Path, *, documentation_only: bool = False, files: int = 240, seed: int = 0
+) -> list[FileFacts]:
+    """The facts of the chosen files of one repository, texts cut to the unit length."""
+    finders = _DOCUMENTATION if documentation_only else _FINDERS
+    rng = random.Random(f"{root.name}:{seed}")
+    facts = []
+    for path in _choose(find_files(root, finders), files, rng):
+        try:
+            text = (root / path).read_bytes().decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        if documentation_only and sum(char > "\u024f" for char in text) > len(text) // 50:
+            continue  # not English
+        if "\r" in text or "\x00" in text or len(max(text.split("\n"), key=len)) > 2_000:
+            continue
+        finder = finders[PurePosixPath(path).suffix]
+        if finder is python_code.python_facts:
+            # The tree needs the whole file; facts behind the cut are dropped by their line.
+            file = finder(path, text)
+            file.text = cut_at_line(text)
+        else:
+            file = finder(path, cut_at_line(text))
+        facts.append(file)
+    return facts
+
+
+def repository_units(
+    root: Path,
+    *,
+    cap: int = 48,
+    files: int = 240,
+    documentation_only: bool = False,
+    held_out: bool = False,
+    seed: int = 0,
+) -> Iterator[Unit]:
+    """Units of one repository; `group` is the folder's name with its owner ("owner/name")."""
+    group = root.name.replace("__", "/")
+    found = read_repository(root, documentation_only=documentation_only, files=files, seed=seed)
+    repository = Repository(found)
+    set_name = "documentation" if documentation_only else "code"
+    for file in found:
+        rng = random.Random(f"{group}:{file.path}:{seed}")
+        config = PurePosixPath(file.path).suffix in _CONFIG
+        limit = 14 if config or documentation_only else cap
+        qas = repository.questions(file, rng, limit, kept_lines=file.text.count("\n"), held_out=held_out)
+        if qas:
+            yield unit(set_name, group, file.path, file.text, qas)
+
+
+def code_units(code: Path, *, files: int = 240) -> Iterator[Unit]:
+    """Code units of every repository folder under `code`."""
+    for root in sorted(code.iterdir()):
+        if root.is_dir():
+            yield from repository_units(root, files=files)
+
+
+def documentation_units(code: Path, *, files: int = 240) -> Iterator[Unit]:
+    """Documentation units of every repository folder under `code`."""
+    for root in sorted(code.iterdir()):
+        if root.is_dir():
+            yield from repository_units(root, documentation_only=True, files=files)

@@ -1,0 +1,143 @@
+"""Generated questions: answers stand in the text, ambiguous names are not asked, held-out phrasings stay apart."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from gfqa.training.questions import phrasings, ready
+from gfqa.training.questions.code import repository_units
+from gfqa.training.questions.config_files import nested_facts, sectioned_facts
+from gfqa.training.questions.documentation import documentation_facts
+from gfqa.training.questions.facts import FileFacts, Repository, sentence_of
+from gfqa.training.questions.other_code import c_facts, go_facts, java_facts, javascript_facts, rust_facts
+from gfqa.training.questions.python_code import python_facts
+from gfqa.training.questions.units import cut_at_line, is_verbatim, read_jsonl, write_jsonl
+from gfqa.training.questions.vary import keywords, lower, vary
+
+PYTHON = '''"""Module."""
+from os import path
+MAX_TRIES = 5
+
+class Client(Base):
+    """Talks to the server."""
+
+    timeout: float = 2.5
+
+    def connect(self, host: str, port=5432) -> "Socket":
+        """Open a connection to the server."""
+        if not host:
+            raise ValueError("the host name is empty, give one")
+        return open_socket(host, port, retries=3)
+'''
+
+
+def answers(file: FileFacts) -> dict[tuple[str, str], str]:
+    """(kind, first slot values joined) → answer."""
+    return {(f.kind, " ".join(v for k, v in f.names[0].items() if k != "what")): f.answers[0] for f in file.facts}
+
+
+def test_python_facts_are_verbatim_and_complete() -> None:
+    found = answers(python_facts("net/client.py", PYTHON))
+    assert found["param_default", "connect port"] == "5432"
+    assert found["constant", "MAX_TRIES"] == "5"
+    assert found["return_type", "connect"] == '"Socket"'
+    assert found["base_class", "Client"] == "Base"
+    assert found["field_type", "timeout Client"] == "float"
+    assert found["docstring", "connect"] == "Open a connection to the server."
+    assert found["message", "connect"] == "the host name is empty, give one"
+    assert found["raises", "connect"] == "ValueError"
+    assert found["keyword", "connect retries open_socket"] == "3"
+    assert found["params", "connect"] == "self, host: str, port=5432"
+    assert found["where", "Client"] == "net/client.py"
+
+
+@pytest.mark.parametrize(
+    ("finder", "text", "expected"),
+    [
+        (javascript_facts, "function add(a: number, b = 2): number {\n  return a\n}\n", ("return_type", "add", "number")),
+        (go_facts, "func (c *C) Dial(host string) error {\n\treturn nil\n}\n", ("params", "C.Dial", "host string")),
+        (rust_facts, "pub fn find(hay: &str) -> Option<usize> {\n    None\n}\n", ("return_type", "find", "Option<usize>")),
+        (c_facts, "#define LIMIT 42 /* why */\nint main(void) {\n}\n", ("constant", "LIMIT", "42")),
+        (java_facts, "public class A extends B {\n    static final int MAX = 7;\n}\n", ("base_class", "A", "B")),
+        (sectioned_facts, "[tool.x]\nline-length = 120\n", ("config", "tool.x.line-length", "120")),
+        (nested_facts, '{\n  "a": {\n    "b": true\n  }\n}\n', ("config", "a.b", "true")),
+        (documentation_facts, "# Input\n\nIt reads stdin. More.\n", ("heading", "Input", "It reads stdin.")),
+    ],
+)  # fmt: skip
+def test_facts_of_other_files(finder, text, expected) -> None:  # type: ignore[no-untyped-def]
+    kind, name, answer = expected
+    assert answers(finder("f", text))[kind, name] == answer
+
+
+def test_ambiguous_names_are_asked_with_their_file() -> None:
+    files = [python_facts(f"{n}.py", f"LIMIT = {n}0\n") for n in (1, 2)]
+    repository, rng = Repository(files), random.Random(0)
+    fact = next(f for f in files[0].facts if f.kind == "constant")
+    asked = [repository.ask(fact, rng) for _ in range(30)]
+    assert all(qa and "1.py" in qa["q"] and qa["a"] == ["10"] for qa in asked)
+    where = next(f for f in files[0].facts if f.kind == "where")
+    assert repository.ask(where, rng) is None or len({f.path for f in files}) == 1
+
+
+def test_units_of_a_tree(tmp_path: Path) -> None:
+    (tmp_path / "owner__repo/vendor").mkdir(parents=True)
+    (tmp_path / "owner__repo/client.py").write_text(PYTHON)
+    (tmp_path / "owner__repo/vendor/copy.py").write_text(PYTHON)
+    units = list(repository_units(tmp_path / "owner__repo"))
+    assert [unit["path"] for unit in units] == ["client.py"]
+    assert units[0]["group"] == "owner/repo"
+    assert len(units[0]["qas"]) > 8
+    assert all(is_verbatim(unit) for unit in units)
+    assert units == list(repository_units(tmp_path / "owner__repo"))
+
+
+def test_held_out_phrasings_share_no_template_with_training() -> None:
+    for kind in phrasings.kinds():
+        train, held = phrasings.templates(kind), phrasings.templates(kind, True)
+        assert len(train) > len(held) > 0
+        words = [{p.lower().rstrip("?. ") for line in lines for p in phrasings.expand(line)} for lines in (train, held)]
+        assert not words[0] & words[1]
+
+
+def test_slots_may_hold_braces_and_brackets() -> None:
+    text = phrasings.say("constant", {"name": "A[{f}|b]"}, random.Random(1))
+    assert "A[{f}|b]" in text
+
+
+def test_vary_keeps_code_words() -> None:
+    rng = random.Random(3)
+    question = "What is the default of maxTries in Client.connect()?"
+    seen = {vary(question, rng, strength=1.0) for _ in range(200)}
+    assert len(seen) > 10
+    assert all("maxTries" in text and "Client.connect()" in text for text in seen)
+    assert lower("Where is HTTP set?") == "where is HTTP set?"
+    assert keywords("What is the capital of France?") == "capital france"
+    assert vary(question, rng, strength=0.0) == question
+
+
+def test_sentence_and_cut() -> None:
+    assert sentence_of("Reads a file. Then more.") == "Reads a file."
+    assert sentence_of("Reads a file and goes\non over the line.") is None
+    assert cut_at_line("ab\ncd\nef\n", 7) == "ab\ncd\n"
+    text = "One two. Three four.\n\nFive six. " * 40
+    assert "".join(ready.passages(text, 100)) == text
+
+
+def test_long_documents_keep_the_answer(tmp_path: Path) -> None:
+    filler = "Nothing happens here at all. " * 60
+    record = {
+        "title": "Story",
+        "paragraphs": [{"context": f"{filler}\n\nThe Fox stole a golden key.\n\n{filler}", "qas": [
+            {"question": "What did the fox steal?", "answers": ["a golden key"], "explicit": True},
+            {"question": "Why?", "answers": ["greed"], "explicit": False},
+        ]}],
+    }  # fmt: skip
+    write_jsonl(tmp_path / "s.jsonl.xz", [record])
+    units = list(ready.split_documents(tmp_path / "s.jsonl.xz", "set", 500, 200, 0.0))
+    assert len(units) == 1
+    assert "golden key" in units[0]["text"]
+    assert units[0]["qas"][0]["a"] == ["a golden key"]
+    assert list(read_jsonl(tmp_path / "s.jsonl.xz")) == [record]

@@ -1,0 +1,65 @@
+"""Synthetic units: the answer stands in the text, keys are unique, and the evaluation's halves stay apart."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from gfqa.training.questions import synthetic
+from gfqa.training.questions.vocabulary import Words, distinct, split_templates
+
+HAYSTACK = "It was a dark night. The wind blew over the hills.\n\nNobody came. " * 20
+KINDS = ("needle", "kv", "variable", "facts")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("held_out", [False, True])
+def test_answers_stand_in_the_text(kind: str, held_out: bool) -> None:
+    for seed in range(30):
+        units = synthetic.make(kind, random.Random(seed), lambda rng: HAYSTACK, held_out=held_out)
+        assert units
+        assert all(unit["qas"] for unit in units)
+        assert all(qa["a"][0] in unit["text"] for unit in units for qa in unit["qas"])
+        assert units == synthetic.make(kind, random.Random(seed), lambda rng: HAYSTACK, held_out=held_out)
+
+
+def test_keys_are_unique_over_a_context() -> None:
+    for seed in range(20):
+        units = synthetic.kv_units(random.Random(seed), 3)
+        names = [qa["names"][0] for unit in units for qa in unit["qas"]]
+        assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.25, 0.5, 1.0])
+def test_needle_lands_at_its_depth_and_only_adds(depth: float) -> None:
+    text = synthetic.insert_at_depth(HAYSTACK, "NEEDLE HERE.", depth)
+    assert abs(text.index("NEEDLE") / len(HAYSTACK) - depth) < 0.06
+    assert text.replace("NEEDLE HERE.", "").replace(" ", "").replace("\n", "") == HAYSTACK.replace(" ", "").replace(
+        "\n", ""
+    )
+
+
+def test_traced_variables_follow_the_assignments() -> None:
+    unit = synthetic.variable_units(random.Random(5), 1)[0]
+    values: dict[str, str] = {}
+    for line in filter(None, unit["text"].split("\n")):
+        words = [
+            w
+            for w in line.replace("=", " ").replace(":", " ").replace(";", "").replace("<-", " ").split()
+            if w not in ("let", "VAR", "set", "const", "export")
+        ]
+        values[words[0]] = values.get(words[1], words[1])
+    for qa in unit["qas"]:
+        if qa["kind"] != "variable_source":
+            assert qa["a"] == [values[qa["names"][0]]]
+
+
+def test_vocabularies_of_training_and_evaluation_are_disjoint() -> None:
+    train, held = Words(), Words(held_out=True)
+    for name in ("cities", "first", "last", "adjectives", "nouns", "things"):
+        assert getattr(held, name)
+        assert not set(getattr(train, name)) & set(getattr(held, name))
+    lines = [str(i) for i in range(10)]
+    assert sorted([*split_templates(lines, True), *split_templates(lines, False)], key=int) == lines
+    assert len(distinct(train.key, random.Random(0), 200)) == 200
