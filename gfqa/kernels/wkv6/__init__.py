@@ -51,7 +51,7 @@ def wkv6(
         # Imported on use: a platform without Triton still has the other two.
         from gfqa.kernels.wkv6 import triton
 
-        return triton.wkv6(r, k, v, log_decay, u, state, starts=starts, floor=floor)  # type: ignore[no-any-return]
+        return triton.wkv6(r, k, v, log_decay, u, state, starts=starts, floor=floor)
     if backend == "chunked":
         return chunked.wkv6(r, k, v, log_decay, u, state, starts=starts, floor=floor)
     if backend == "reference":

@@ -8,7 +8,6 @@ operands of matrix products in that type. torch.compile sees `gfqa::wkv6_forward
 from __future__ import annotations
 
 import torch
-import triton
 from torch import Tensor
 
 from gfqa.kernels.wkv6 import triton_kernels as kernels
