@@ -1,0 +1,175 @@
+"""Ask: caches -> memory -> question through the model -> answer with the places it came from.
+
+Reads the store (or standard input) and nothing else; writes nothing, takes no lock, and needs no source tree. Ids are used as
+they were stored, never tokenised again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from gfqa.answer import prompt
+from gfqa.answer.citations import find_spans, locate
+from gfqa.answer.generate import generate
+from gfqa.errors import UsageError
+from gfqa.memory import Memory, changed_documents, choose_caches, open_memory
+from gfqa.reader import open_model
+
+__all__ = ["Answer", "Citation", "Memory", "ask", "changed_documents", "choose_caches", "open_memory", "open_model"]
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A place an answer came from. Lines for texts, a page for PDFs, both 1-based; score: share of the attention mass."""
+
+    cache: str | None
+    source: str | None
+    path: str
+    start_line: int | None
+    end_line: int | None
+    page: int | None
+    quote: str
+    score: float
+
+    @property
+    def place(self) -> str:
+        """path:line-line, path:line, or path, page n."""
+        if self.page is not None:
+            return f"{self.path}, page {self.page}"
+        lines = f"{self.start_line}" if self.start_line == self.end_line else f"{self.start_line}-{self.end_line}"
+        return f"{self.path}:{lines}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """text is "" when not found; score in 0..1 is the probability that the documents answer the question."""
+
+    question: str
+    text: str
+    found: bool
+    score: float
+    located: bool
+    citations: tuple[Citation, ...]
+    changed: tuple[str, ...]
+    caches: tuple[str, ...]
+    model: str
+    layout: str
+    tokens: Mapping[str, int]
+    timing: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented object of `ask --json`."""
+        citations = [
+            {
+                "cache": citation.cache,
+                "source": citation.source,
+                "path": citation.path,
+                "start_line": citation.start_line,
+                "end_line": citation.end_line,
+                "page": citation.page,
+                "quote": citation.quote,
+                "score": round(citation.score, 6),
+            }
+            for citation in self.citations
+        ]
+        answer = {
+            "schema": 1,
+            "question": self.question,
+            "answer": self.text,
+            "found": self.found,
+            "score": round(self.score, 6),
+            "stale": bool(self.changed),
+            "citations": citations,
+            "cache": {"names": list(self.caches), "model": self.model, "layout": self.layout},
+            "tokens": dict(self.tokens),
+            "timing": {name: round(seconds, 4) for name, seconds in self.timing.items()},
+        }
+        return answer if self.located else {**answer, "located": False}
+
+
+def ask(
+    memory: Memory,
+    question: str,
+    *,
+    citations: int = 3,
+    max_tokens: int = 64,
+    on_text: Callable[[str], None] = lambda chunk: None,
+) -> Answer:
+    """Answer one question, greedily and deterministically; on_text receives the answer as it comes.
+
+    UsageError for an empty question.
+    """
+    if not question.strip():
+        raise UsageError("The question is empty.")
+    began = time.monotonic()
+    reader = memory.reader
+    ids = prompt.question_ids(reader.tokenizer, question)
+    generated = generate(
+        memory.decode,
+        reader.tokenizer,
+        ids,
+        memory.state,
+        device=reader.device,
+        max_tokens=max_tokens,
+        on_text=on_text,
+    )
+    decoded = time.monotonic()
+    cited = _cite(memory, generated.mass, generated.text, citations) if generated.mass is not None else ()
+    done = time.monotonic()
+    return Answer(
+        question=question,
+        text=generated.text,
+        found=generated.found,
+        score=generated.score,
+        located=reader.config.n_gold > 0,
+        citations=cited,
+        changed=changed_documents(memory),
+        caches=memory.caches,
+        model=reader.name,
+        layout=reader.config.layout,
+        tokens={
+            "reused": memory.reused,
+            "prefilled": memory.prefilled,
+            "question": len(ids),
+            "reread": 0,
+            "generated": len(generated.ids),
+        },
+        timing={
+            "load": memory.seconds,
+            "decode": decoded - began,
+            "cite": done - decoded,
+            "total": memory.seconds + time.monotonic() - began,
+        },
+    )
+
+
+def _cite(memory: Memory, mass: Tensor, answer: str, count: int) -> tuple[Citation, ...]:
+    tokenizer = memory.reader.tokenizer
+    # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
+    padded = np.zeros(len(memory.ids), np.float32)
+    padded[: len(mass)] = mass.numpy()
+    cited = []
+    for span in find_spans(padded, memory.ids, memory.starts, answer.encode(), tokenizer, count):
+        origin = memory.origins[span.chain]
+        entry, begin = origin.entry, memory.starts[span.chain]
+        ids = memory.ids[begin : begin + entry.n_tokens]
+        place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
+        cited.append(
+            Citation(
+                cache=origin.cache,
+                source=entry.source or None,
+                path=entry.path,
+                start_line=place.start_line,
+                end_line=place.end_line,
+                page=place.page,
+                quote=place.quote,
+                score=span.share,
+            )
+        )
+    return tuple(cited)

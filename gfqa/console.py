@@ -1,0 +1,299 @@
+"""The only place that prints. Everything that did not come from gfqa's own source passes `neutralise` on its way out.
+
+stdout carries answers, tables and JSON; everything else goes to stderr. Colour and animation appear only on a terminal that
+wants them (NO_COLOR, TERM=dumb, FORCE_COLOR); under --json or --quiet stderr carries errors only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from gfqa.ask import Answer
+    from gfqa.ingest import IngestReport
+
+# C0 except \n and \t, DEL, C1, marks and overrides of writing direction, line and paragraph separators, lone surrogates
+# (file names that are no UTF-8), the tag block. Terminals act on these, or hide text with them.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_LOUD = ("unreadable", "undecodable", "too_large")
+"""Skips that a user would want to know by name, besides those of PDFs."""
+_PLAIN_LINE_EVERY = 10.0
+"""Seconds between two lines of progress where stderr is no terminal."""
+
+Progress = Callable[[str, int, int], None]
+"""progress(phase, done, total); phase is "reading" (files) or "pre-filling" (tokens)."""
+
+
+def neutralise(text: str) -> str:
+    """Untrusted text made safe for a terminal: unsafe characters become visible escapes such as \\x1b or \\u202e.
+
+    Each character is replaced on its own account, so neutralising a stream chunk by chunk gives the same as all at once.
+    """
+    return _UNSAFE.sub(lambda match: _escape(match.group()), text)
+
+
+def neutralise_line(text: str) -> str:
+    """As `neutralise`, for text that must stay on one line: file names and messages."""
+    return neutralise(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+class Console:
+    """One command's output. `quiet` leaves errors and results only; `as_json` implies it."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet or as_json
+        # Looked up once per command, not at import: tests and embedders replace the streams.
+        self._out, self._err = sys.stdout, sys.stderr
+
+    def stream(self, text: str) -> None:
+        """A piece of the answer, at once."""
+        self._out.write(neutralise(text))
+        self._out.flush()
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """One line of result on stdout."""
+        self._out.write(_styled(neutralise_line(text), style, self._out) + "\n")
+        self._out.flush()
+
+    def json(self, value: Any) -> None:
+        """One JSON document on one line of stdout, ASCII only (so it is safe on a terminal, too)."""
+        self._out.write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
+        self._out.flush()
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Aligned columns on a terminal, tab separated in a pipe; the first row is the heading."""
+        safe = [[neutralise_line(cell) for cell in row] for row in rows]
+        if not _is_terminal(self._out):
+            self._out.writelines("\t".join(row) + "\n" for row in safe)
+        else:
+            widths = [max(len(row[i]) for row in safe) for i in range(len(safe[0]))]
+            for number, row in enumerate(safe):
+                text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                self._out.write(_styled(text, "bold" if number == 0 else "", self._out) + "\n")
+        self._out.flush()
+
+    def note(self, text: str) -> None:
+        """One line of commentary on stderr."""
+        if not self.quiet:
+            self._err.write(neutralise_line(text) + "\n")
+            self._err.flush()
+
+    def warn(self, text: str) -> None:
+        """A warning on stderr."""
+        if not self.quiet:
+            self._err.write(_styled("warning: ", "yellow", self._err) + neutralise_line(text) + "\n")
+            self._err.flush()
+
+    def error(self, code: int, message: str, hint: str | None = None) -> None:
+        """The one sentence of a failure: on stderr, and under --json as an object on stdout."""
+        if self.as_json:
+            self.json({"schema": 1, "error": {"code": code, "message": message, "hint": hint}})
+        self._err.write(_styled("gfqa: ", "red", self._err) + neutralise_line(message) + "\n")
+        if hint and not self.as_json:
+            self._err.write("  " + neutralise_line(hint) + "\n")
+        self._err.flush()
+
+    def block(self, text: str) -> None:
+        """Several lines of gfqa's own on stdout: a help page."""
+        self._out.write(neutralise(text) + "\n")
+        self._out.flush()
+
+    def record(self, values: Mapping[str, Any]) -> None:
+        """A flat object: JSON, or one `name: value` a line."""
+        if self.as_json:
+            self.json(values)
+            return
+        for name, value in values.items():
+            if name != "schema":
+                self.line(f"{name.replace('_', ' ')}: {json.dumps(value) if isinstance(value, dict | list) else value}")
+
+    def answered(self, answer: Answer) -> None:
+        """What follows a streamed answer: the end of its line, then the places it came from; warnings on stderr."""
+        if not answer.found:
+            self.line("Not found in the documents.")
+        else:
+            self.line()
+        if answer.citations:
+            self.line()
+        for citation in answer.citations:
+            cache = f"  [{citation.cache}]" if len(answer.caches) > 1 and citation.cache else ""
+            self.line(citation.place + cache, "bold")
+            for quoted in citation.quote.split("\n"):
+                self.line("    " + quoted.removesuffix("\r"), "dim")
+        if answer.found and not answer.located:
+            self.note("The model has no GOLD layers, so the answer cannot be traced to a place.")
+        if answer.changed:
+            self.warn(f"{joined(answer.changed, 3)} changed since the ingest: run gfqa ingest again.")
+
+    def ingested(self, report: IngestReport) -> None:
+        """The summary of an ingest, on stderr."""
+        counts = [(report.ingested, "read"), (report.unchanged, "unchanged"), (report.removed, "removed")]
+        self.note(
+            f"{report.name}: " + ", ".join(f"{plural(count, 'document')} {what}" for count, what in counts if count)
+        )
+        pace = f" ({report.prefilled / report.seconds:,.0f} tokens/s)" if report.prefilled and report.seconds else ""
+        self.note(
+            f"  {report.total:,} tokens, {report.prefilled:,} pre-filled in {report.seconds:.1f} s{pace}; {size(report.bytes)}"
+        )
+        if report.skipped:
+            reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in report.reasons().items())
+            self.note(f"  skipped: {reasons}")
+        unexpected = [item for item in report.skipped if item.reason.startswith("pdf") or item.reason in _LOUD]
+        for item in unexpected[:10]:
+            self.warn(f"{item.path} was skipped: {item.reason.replace('_', ' ')}")
+        if len(unexpected) > 10:
+            self.warn(f"{len(unexpected) - 10} more files were skipped; --json lists them")
+        for path, pages in report.pages_without_text:
+            numbers = joined(map(str, pages), 20)
+            self.warn(
+                f"{path}: no text on page{'s' if len(pages) > 1 else ''} {numbers} (scanned?), so nothing there can be found"
+            )
+
+    def caches(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """`caches list`: one line a cache."""
+        if not rows:
+            self.note("There is no cache yet: gfqa ingest PATH makes one.")
+            return
+        lines = [("NAME", "DOCUMENTS", "TOKENS", "SIZE", "MODEL", "SOURCES")]
+        for row in rows:
+            if "error" in row:
+                lines.append((row["name"], "-", "-", "-", "damaged", row["error"]))
+                continue
+            numbers = (f"{row['document_count']}", f"{row['tokens']}", size(row["bytes"]))
+            lines.append((row["name"], *numbers, row["model"], joined(row["sources"], 3)))
+        self.table(lines)
+
+    def cache(self, row: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> None:
+        """`caches show`: the cache, then one line a document."""
+        self.record(row)
+        self.line()
+        self.table([("TOKENS", "BYTES", "PATH"), *((f"{d['tokens']}", f"{d['bytes']}", d["path"]) for d in documents)])
+
+    def models(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """`models list`: one line a model."""
+        if not rows:
+            self.note("There is no model: this installation holds none, and neither does gfqa's data directory.")
+            return
+        lines = [("NAME", "LAYOUT", "SIZE", "BYTES/TOKEN", "FOLDER")]
+        for row in rows:
+            lines.append((row["name"], row["layout"], size(row["bytes"]), f"{row['bytes_per_token']}", row["folder"]))
+        self.table(lines)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """A bar with tokens/s and the time left on a terminal, else a plain line every ten seconds, on stderr."""
+        if self.quiet:
+            yield lambda phase, done, total: None
+        elif _is_terminal(self._err):
+            with _bar(self._err) as show:
+                yield show
+        else:
+            yield _PlainProgress(self.note)
+
+
+class _PlainProgress:
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._phase = ""
+        self._began = self._last = 0.0
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._began, self._last = phase, now, now
+        elif now - self._last >= _PLAIN_LINE_EVERY:
+            self._last = now
+            self._note(f"{phase}: {done:,} of {total:,} {_unit(phase)}{_pace(phase, done, total, now - self._began)}")
+
+
+def _unit(phase: str) -> str:
+    return "files" if phase == "reading" else "tokens"
+
+
+def _pace(phase: str, done: int, total: int, seconds: float) -> str:
+    if phase == "reading" or done <= 0 or seconds <= 0:
+        return ""
+    rate = done / seconds
+    return f", {rate:,.0f} tokens/s, {duration((total - done) / rate)} left"
+
+
+@contextlib.contextmanager
+def _bar(stream: TextIO) -> Iterator[Progress]:
+    from rich.console import Console as RichConsole
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+    )
+    console = RichConsole(file=stream, markup=False, highlight=False, emoji=False)
+    with RichProgress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, tuple[Any, float]] = {}
+
+        def show(phase: str, done: int, total: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = (bars.add_task(phase, total=total, figures=""), time.monotonic())
+            task, began = tasks[phase]
+            figures = f"{done:,}/{total:,} {_unit(phase)}" + _pace(phase, done, total, time.monotonic() - began)
+            bars.update(task, completed=done, total=total, figures=figures)
+
+        yield show
+
+
+def duration(seconds: float) -> str:
+    """3 s, 4 min 05 s, 2 h 07 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(count: int) -> str:
+    """1.2 MB; powers of ten."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:,.0f} {unit}" if unit == "B" else f"{amount:,.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("unreachable")
+
+
+def plural(count: int, noun: str) -> str:
+    """1 document, 2 documents."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def joined(items: Iterable[str], limit: int = 10) -> str:
+    """a, b, c and 4 more."""
+    names = list(items)
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _styled(text: str, style: str, stream: TextIO) -> str:
+    codes = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
+    wanted = (_is_terminal(stream) or bool(os.environ.get("FORCE_COLOR"))) and not os.environ.get("NO_COLOR")
+    return f"\x1b[{codes[style]}m{text}\x1b[0m" if style and wanted else text

@@ -1,0 +1,117 @@
+"""An opened model: folder, configuration, tokenizer and the identity its caches carry. Shared by the use cases.
+
+The weights are loaded at the first use only: an `ingest` that finds nothing new never touches them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from gfqa import config
+from gfqa.answer.prompt import tokenizer_identity
+from gfqa.cachestore import Identity
+from gfqa.errors import ModelError, UsageError
+from gfqa.model import LanguageModel, ModelConfig, load_model
+from gfqa.model.checkpoint import CONFIG, model_identity
+from gfqa.tokenizer import Tokenizer, load_tokenizer
+
+SHIPPED = Path(__file__).parent / "pretrained"
+NUMERICS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A model folder opened for use on `device`."""
+
+    folder: Path
+    config: ModelConfig
+    tokenizer: Tokenizer
+    identity: Identity
+    device: str
+
+    @cached_property
+    def model(self) -> LanguageModel:
+        """The loaded model, eval mode, on the device."""
+        model = load_model(self.folder, self.device)
+        if self.tokenizer.vocab_size > self.config.vocab_size:
+            raise ModelError(f"The tokenizer of {self.folder} has more pieces than the model has embeddings.")
+        return model
+
+    @property
+    def name(self) -> str:
+        """What messages call the model."""
+        return self.identity.model_name
+
+
+def open_model(path: str | Path | None = None, device: str = "auto") -> Reader:
+    """Open a model: a folder, the name of one under `models/` in gfqa's data directory, or None for the shipped reader.
+
+    Raises ModelError for a folder that is no model and for a device that is not there, UsageError for an unknown device.
+    """
+    folder = find_model(path)
+    place = resolve_device(device)
+    settings = ModelConfig.load(folder / CONFIG)
+    tokenizer = open_tokenizer(folder, settings)
+    identity = Identity(
+        model=model_identity(folder),
+        tokenizer=tokenizer_identity(tokenizer),
+        layout=settings.layout,
+        key_dtype=settings.key_dtype,
+        key_width=settings.key_width,
+        numerics_version=NUMERICS_VERSION,
+        model_name=model_name(folder),
+    )
+    return Reader(folder, settings, tokenizer, identity, place)
+
+
+def model_name(folder: Path) -> str:
+    """What messages call the model of a folder."""
+    return "gfqa-reader" if folder == SHIPPED else folder.name
+
+
+def find_model(path: str | Path | None) -> Path:
+    """The folder of a model given by path, by name, or (None) of the shipped reader; ModelError where there is none."""
+    if path is None:
+        if not (SHIPPED / CONFIG).is_file():
+            raise ModelError(
+                "This installation holds no reader.", hint="Name a model folder with --model, or set GFQA_MODEL."
+            )
+        return SHIPPED
+    given = Path(path).expanduser()
+    named = config.home() / "models" / given
+    for folder in (given, named) if len(given.parts) == 1 else (given,):
+        if (folder / CONFIG).is_file():
+            return folder.resolve()
+    if given.suffix == ".pth":
+        raise ModelError(f"{given} is a .pth file.", hint=f"Convert it once: gfqa models convert {given} FOLDER")
+    raise ModelError(f"{given} is not a model folder: it holds no {CONFIG}.", hint="See `gfqa models list`.")
+
+
+def open_tokenizer(folder: Path, settings: ModelConfig) -> Tokenizer:
+    """The tokenizer the configuration names, which lies in the same folder ("bytes" is built in)."""
+    name = settings.tokenizer
+    if Path(name).name != name:
+        raise ModelError(f"The configuration of {folder} names a tokenizer outside its folder: {name!r}.")
+    return load_tokenizer(name if name == "bytes" else folder / name)
+
+
+def resolve_device(name: str) -> str:
+    """ "auto" is the first GPU where there is one, else the CPU; an asked-for GPU that is missing is a ModelError."""
+    kind, _, index = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
+        raise UsageError(f"There is no device {name!r}.", hint="Use auto, cpu, cuda or cuda:N.")
+    if kind == "mps":
+        raise ModelError(
+            "The MPS device is not supported: its results have not been measured.", hint="Use --device cpu."
+        )
+    count = torch.cuda.device_count() if kind != "cpu" and torch.cuda.is_available() else 0
+    if kind == "auto":
+        return "cuda" if count else "cpu"
+    if kind == "cuda" and int(index or 0) >= count:
+        found = "no GPU that torch can use" if not count else f"{count} GPU" + ("s" if count > 1 else "")
+        raise ModelError(f"The device {name} was asked for, but this machine has {found}.", hint="Use --device cpu.")
+    return name
