@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from gfqa.cachestore.keys import FORMAT_VERSION, Identity, is_key
+from gfqa.cachestore.keys import FORMAT_VERSION, SEGMENT_TOKENS, Identity, is_key
 from gfqa.cachestore.pack import Location, newer_format
 from gfqa.cachestore.segment import Damaged
 from gfqa.errors import CacheError, GfqaError, UsageError
@@ -244,6 +244,6 @@ def _location(packs: list[str], row: list[Any]) -> Location:
     number, offset, length, digest, key, n_tokens = row
     if not (is_key(packs[number]) and is_key(key) and is_key(digest)):
         raise ValueError("not a key")
-    if min(number, offset, length, n_tokens) < 0:
-        raise ValueError("a negative number")
+    if min(number, offset, length, n_tokens) < 0 or n_tokens > SEGMENT_TOKENS:
+        raise ValueError("not a possible place of a segment")
     return Location(packs[number], offset, length, digest, key, n_tokens)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gfqa.cachestore import fs
-from gfqa.cachestore.catalog import damaged_cache, encode_manifest
-from gfqa.cachestore.memory import DamagedPack, opened
-from gfqa.cachestore.pack import PACK_BYTES, SUFFIX, Location, PackGone, PackReader, write_pack
-from gfqa.cachestore.segment import Damaged, unpack_header
+from gfqa.cachestore.catalog import encode_manifest
+from gfqa.cachestore.pack import PACK_BYTES, SUFFIX, Location, PackReader, write_pack
+from gfqa.cachestore.segment import Damaged
 
 if TYPE_CHECKING:
     from gfqa.cachestore.store import Store
@@ -34,12 +33,11 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Verified:
-    """What `verify` read: caches, chains, tokens, packs, and the bytes of these packs."""
+    """What `verify` read: how many caches, chains and tokens, each chain once, and the bytes of their segments."""
 
     caches: int
     chains: int
     tokens: int
-    packs: int
     bytes: int
 
 
@@ -97,12 +95,21 @@ def collect(
         moved = manifest.relocated(moves)
         if moved is not manifest:
             fs.write_file_atomically(store.manifest_path(manifest.name), [encode_manifest(moved)])
-    doomed += sorted({pack for pack, _ in moves} - new_packs)
+    # A pack is named by its contents, so a new one may be one that was here before: left by a killed rewrite, or unchanged.
+    doomed = sorted({*doomed, *(pack for pack, _ in moves)} - new_packs)
     for name in doomed:
         fs.unlink(store.packs / (name + SUFFIX))
     if doomed:
         fs.sync_dir(store.packs)
     return sum(pack.size for pack in packs.values()) - sum(size for _, size, _ in store.pack_files())
+
+
+def prune(store: Store, grace_seconds: float = GRACE_SECONDS) -> int:
+    """Removes every dead byte but the packs younger than grace_seconds that no cache names. Returns the bytes freed."""
+    named = {location.pack for name in store.names() for location in store.manifest(name).locations()}
+    packs = store.read_packs()
+    released = {location.place for name in named & packs.keys() for _, location in packs[name].entries or ()}
+    return collect(store, released, grace_seconds=grace_seconds)
 
 
 def _rewrite(store: Store, packs: Mapping[str, Sequence[Location]]) -> tuple[dict[Place, Location], set[str]]:
@@ -133,23 +140,19 @@ def _rewrite(store: Store, packs: Mapping[str, Sequence[Location]]) -> tuple[dic
 
 
 def verify(store: Store, name: str | None = None) -> Verified:
-    """Reads every byte that a cache (None: each cache) needs, dead segments in its packs included. CacheError if damaged."""
+    """Reads every byte that a cache (None: each cache) needs, with all the checks of reading. CacheError if damaged."""
     names = store.names() if name is None else [name]
-    packs: set[str] = set()
-    chains: set[str] = set()
-    tokens = size = 0
+    chains: dict[str, int] = {}
+    places: dict[Place, int] = {}
     for cache in names:
         manifest = store.manifest(cache)
         store.load_memory(manifest)
         for key, chain in manifest.chains.items():
             if chain.snapshot is not None:
                 store.load_chain(manifest, key)
-            tokens += chain.n_tokens if key not in chains else 0
-            chains.add(key)
-        for pack in sorted({location.pack for location in manifest.locations()} - packs):
-            size += _verify_pack(store, cache, pack)
-            packs.add(pack)
-    return Verified(len(names), len(chains), tokens, len(packs), size)
+            chains[key] = chain.n_tokens
+        places.update((location.place, location.length) for location in manifest.locations())
+    return Verified(len(names), len(chains), sum(chains.values()), sum(places.values()))
 
 
 def stats(store: Store) -> Stats:
@@ -166,20 +169,3 @@ def stats(store: Store) -> Stats:
         live_bytes=live_bytes,
         dead_bytes=max(0, pack_bytes - live_bytes),
     )
-
-
-def _verify_pack(store: Store, cache: str, name: str) -> int:
-    """Reads one pack from end to end and returns its bytes; 0 if a writer has just removed it."""
-    path = store.packs / (name + SUFFIX)
-    try:
-        with opened(store.packs, name) as reader:
-            for header, location in reader.entries():
-                if unpack_header(reader.segment(location)) != header:
-                    raise Damaged("its index does not match its segments")
-            return reader.size
-    except PackGone:
-        return 0
-    except Damaged as error:
-        raise damaged_cache(cache, f"{path}: {error}") from error
-    except DamagedPack as error:
-        raise damaged_cache(cache, str(error)) from error

@@ -181,7 +181,7 @@ class Store:
     def prune(self, timeout: float = 30.0, grace_seconds: float = maintenance.GRACE_SECONDS) -> int:
         """Removes what no cache needs and no ingest of the last grace_seconds left; returns the bytes freed."""
         with self.locked(timeout):
-            return maintenance.collect(self, (), grace_seconds=grace_seconds)
+            return maintenance.prune(self, grace_seconds)
 
     @contextlib.contextmanager
     def locked(self, timeout: float) -> Iterator[None]:
