@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from inkwell.jobs import JobQueue
 from inkwell.models import InvalidOrder, Order, Product, State, parse_order
 from inkwell.notify import Notifier
