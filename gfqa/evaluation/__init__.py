@@ -1,0 +1,8 @@
+"""Measures of a reader: reading comprehension, code look-up, needles, knowing what is not there. `gfqa eval --help`.
+
+`run(arguments)` is the command; `measure(names, model, device, ...)` gives the results to a program.
+"""
+
+from gfqa.evaluation.run import MEASURES, Result, measure, run
+
+__all__ = ["MEASURES", "Result", "measure", "run"]

@@ -1,0 +1,94 @@
+"""E5: one fact in a long haystack, or one pair in a long list, by length and depth.
+
+The haystack is the development paragraphs in random order, one document of the asked length; facts, key formats and wordings
+come from the halves that training never draws from.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from gfqa.evaluation.answerer import Answerer, Document
+from gfqa.evaluation.scoring import f1, same_code
+from gfqa.evaluation.squad import development_set
+from gfqa.training.questions.synthetic import RELATIONS, insert_at_depth, kv_units, needle
+from gfqa.training.questions.vocabulary import Words, distinct, split_templates
+
+DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def needles(
+    answerer: Answerer, lengths: tuple[int, ...] = (4_096, 16_384), trials: int = 4, many: bool = False
+) -> dict[str, Any]:
+    """Recall of single needles at each length (tokens) and depth, `trials` each.
+
+    many: the haystack as documents of one paragraph each instead of one long document. Figures: recall in percent by
+    length, and `cells`, "length@depth" to recall.
+    """
+    cells: dict[str, float] = {}
+    figures: dict[str, Any] = {}
+    n = 0
+    for length in lengths:
+        row = []
+        for depth in DEPTHS:
+            right = 0
+            for trial in range(trials):
+                rng = random.Random(f"{length}:{depth}:{trial}")
+                right += _one(answerer, rng, length, depth, many)
+            cells[f"{length}@{depth:.2f}"] = 100 * right / trials
+            row.append(100 * right / trials)
+            n += trials
+        figures[f"recall_{length}"] = sum(row) / len(row)
+    return {**figures, "cells": cells, "n": n}
+
+
+def _one(answerer: Answerer, rng: random.Random, length: int, depth: float, many: bool) -> bool:
+    words = Words(held_out=True)
+    key, value = distinct(words.key, rng, 1)[0], words.value(rng)
+    relation = rng.choice(split_templates(RELATIONS, True))
+    line, qa = needle(rng, key, value, relation, held_out=True)
+    texts = haystack(answerer.tokens, rng, length)
+    if many:
+        at = min(round(depth * len(texts)), len(texts) - 1)
+        texts[at] = insert_at_depth(texts[at], line, rng.random())
+        documents = [Document(f"haystack/{i:05}.txt", text) for i, text in enumerate(texts)]
+    else:
+        documents = [Document("haystack.txt", insert_at_depth("\n\n".join(texts), line, depth))]
+    [answer] = answerer.answer(answerer.read(documents), [qa["q"]])
+    return recalled(answer.text, value)
+
+
+def recalled(answer: str, value: str) -> bool:
+    """Whether the value was given: exactly, or as the whole of the answer's words."""
+    return same_code(answer, [value]) or f1(answer, [value]) == 1.0
+
+
+def haystack(tokens: Callable[[str], int], rng: random.Random, length: int) -> list[str]:
+    """Development paragraphs in random order, about `length` tokens in all; repeated only when they run out."""
+    texts = list(dict.fromkeys(item.document.text for item in development_set()))
+    chosen: list[str] = []
+    total = 0
+    while total < length:
+        for text in rng.sample(texts, len(texts)):
+            if total >= length:
+                break
+            chosen.append(text)
+            total += tokens(text)
+    return chosen
+
+
+def pairs(answerer: Answerer, lengths: tuple[int, ...] = (4_096, 16_384), questions: int = 24) -> dict[str, Any]:
+    """Key-value lists of about each length in tokens, `questions` keys asked. Figures: recall in percent by length."""
+    figures: dict[str, Any] = {}
+    for length in lengths:
+        rng = random.Random(length)
+        probe = kv_units(random.Random(0), 1, pairs=(100, 100), held_out=True)[0]
+        per_pair = answerer.tokens(probe["text"]) / 100
+        [unit] = kv_units(rng, 1, pairs=(int(length / per_pair),) * 2, held_out=True)
+        asked = rng.sample(unit["qas"], min(questions, len(unit["qas"])))
+        answers = answerer.answer(answerer.read([Document(unit["path"], unit["text"])]), [qa["q"] for qa in asked])
+        right = sum(recalled(answer.text, qa["a"][0]) for answer, qa in zip(answers, asked, strict=True))
+        figures[f"recall_{length}"] = 100 * right / len(asked)
+    return {**figures, "n": questions * len(lengths)}

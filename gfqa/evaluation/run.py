@@ -1,0 +1,135 @@
+"""`gfqa eval`: run named measures of a model, print one JSON object each, draw the heat map where matplotlib is present."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gfqa.errors import UsageError
+from gfqa.evaluation import lookup, needle, squad, unanswerable
+from gfqa.evaluation.answerer import Answerer, AskAnswerer, BatchAnswerer
+from gfqa.reader import open_model
+
+Result = dict[str, Any]
+Measure = Callable[[Answerer, argparse.Namespace], dict[str, Any]]
+
+MEASURES: dict[str, tuple[str, Measure]] = {
+    "squad": ("E1: SQuAD 1.1 dev, the paragraph alone", lambda a, o: squad.paragraphs(a, o.limit)),
+    "squad-one-cache": ("E2: SQuAD 1.1 dev, all articles in one cache", lambda a, o: squad.one_cache(a, o.limit)),
+    "unanswerable": (
+        "E3b: score of questions whose document is missing",
+        lambda a, o: unanswerable.missing_document(a, o.limit),
+    ),
+    "lookup": ("E4a: look-up in unseen code (--repo)", lambda a, o: _lookup(a, o)),
+    "needle": ("E5: one needle in one long document", lambda a, o: needle.needles(a, tuple(o.lengths), o.trials)),
+    "needle-many": (
+        "E5: one needle among many documents",
+        lambda a, o: needle.needles(a, tuple(o.lengths), o.trials, many=True),
+    ),
+    "pairs": ("E5: key-value lists", lambda a, o: needle.pairs(a, tuple(o.lengths))),
+}
+
+
+def _lookup(answerer: Answerer, options: argparse.Namespace) -> dict[str, Any]:
+    if not options.repo:
+        raise UsageError("The measure lookup needs a repository.", hint="--repo FOLDER")
+    return {
+        f"{repo.name}@{tokens}": lookup.look_up(answerer, repo, tokens, options.limit or 400)
+        for repo in options.repo
+        for tokens in options.tokens
+    }
+
+
+def measure(
+    names: Sequence[str], model: str | Path | None = None, device: str = "auto", **options: Any
+) -> list[Result]:
+    """Run measures by name; each result is a JSON-able dict: measure, figures, seconds, model, device, command.
+
+    Options are the long flags of the command, underscored. Raises UsageError for an unknown name.
+    """
+    flags = [str(word) for name, value in options.items() for word in _flag(name, value)]
+    given = ["--model", str(model)] if model is not None else []
+    return _run(_parser().parse_args([*names, *given, "--device", device, *flags]))
+
+
+def _flag(name: str, value: Any) -> list[Any]:
+    flag = f"--{name.replace('_', '-')}"
+    return [flag, *value] if isinstance(value, list | tuple) else [flag, value]
+
+
+def run(arguments: Sequence[str]) -> list[Result]:
+    """The command: parse, measure, print a JSON object a measure as it is done."""
+    options = _parser().parse_args(list(arguments))
+    return _run(options, lambda result: _write(result, options.plots))
+
+
+def _parser() -> argparse.ArgumentParser:
+    lines = [f"  {name:16} {title}" for name, (title, _) in MEASURES.items()]
+    parser = argparse.ArgumentParser(
+        prog="gfqa eval",
+        description=__doc__,
+        epilog="measures:\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("measures", nargs="+", metavar="MEASURE")
+    parser.add_argument("--model", help="a model folder or name; default: the shipped reader")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    parser.add_argument("--limit", type=int, help="at most this many questions, drawn with a fixed seed")
+    parser.add_argument("--batch", type=int, default=0, help="decode so many questions together; 0: through `gfqa ask`")
+    parser.add_argument("--repo", type=Path, nargs="*", default=[], help="repositories for lookup")
+    parser.add_argument("--tokens", type=int, nargs="*", default=[20_000], help="sizes for lookup, in tokens")
+    parser.add_argument("--lengths", type=int, nargs="*", default=[4_096, 16_384], help="lengths for needle and pairs")
+    parser.add_argument("--trials", type=int, default=4, help="needles at each length and depth")
+    parser.add_argument("--plots", type=Path, help="folder for PNG figures (needs matplotlib)")
+    return parser
+
+
+def _run(options: argparse.Namespace, on_result: Callable[[Result], None] = lambda result: None) -> list[Result]:
+    for name in options.measures:
+        if name not in MEASURES:
+            raise UsageError(f"There is no measure {name!r}.", hint=f"Measures: {', '.join(MEASURES)}.")
+    reader = open_model(options.model, options.device)
+    answerer = BatchAnswerer(reader, batch=options.batch) if options.batch > 0 else AskAnswerer(reader)
+    flags = {name: value for name, value in vars(options).items() if value not in (None, []) and name != "measures"}
+    results = []
+    for name in options.measures:
+        title, make = MEASURES[name]
+        began = time.monotonic()
+        figures = make(answerer, options)
+        result: Result = {
+            "schema": 1,
+            "measure": name,
+            "title": title,
+            "figures": figures,
+            "seconds": round(time.monotonic() - began, 2),
+            "model": reader.name,
+            "model_identity": reader.identity.model,
+            "device": reader.device,
+            "options": {key: str(value) if isinstance(value, Path) else value for key, value in flags.items()},
+        }
+        result["command"] = " ".join(["gfqa", "eval", name, *_command(flags)])
+        results.append(result)
+        on_result(result)
+    return results
+
+
+def _command(flags: dict[str, Any]) -> list[str]:
+    defaults = vars(_parser().parse_args(["any"]))
+    return [str(word) for name, value in flags.items() if value != defaults.get(name) for word in _flag(name, value)]
+
+
+def _write(result: Result, plots: Path | None) -> None:
+    sys.stdout.write(json.dumps(result, default=str) + "\n")
+    sys.stdout.flush()
+    cells = result["figures"].get("cells")
+    if plots is not None and cells and importlib.util.find_spec("matplotlib"):
+        from gfqa.evaluation.plots import heat_map
+
+        plots.mkdir(parents=True, exist_ok=True)
+        heat_map(cells, result["title"], plots / f"{result['measure']}.png")

@@ -1,0 +1,67 @@
+"""Batched answers are those of `gfqa ask`, and the command gives JSON-able results; on a tiny random model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gfqa.errors import ModelError, UsageError
+from gfqa.evaluation import measure, run
+from gfqa.evaluation.answerer import AskAnswerer, BatchAnswerer, Document, prefill, prefill_all
+from gfqa.reader import open_model
+
+DOCUMENTS = [
+    Document(f"notes/{i}.txt", f"Line one of {i}.\nThe code for {name} is {i}{i}7.\n" * (i + 1))
+    for i, name in enumerate(("Oslo", "Lima", "Cairo"))
+]
+QUESTIONS = [
+    "What is the code for Oslo?",
+    "What is the code for Lima?",
+    "Which one is first?",
+    "code?",
+    "What is the code for Lima?",
+]
+
+
+def test_batches_answer_as_ask_does(tiny_model: Path) -> None:
+    reader = open_model(tiny_model, "cpu")
+    alone, together = AskAnswerer(reader, max_tokens=6), BatchAnswerer(reader, max_tokens=6, batch=2)
+    memory = alone.read(DOCUMENTS)
+    expected = alone.answer(memory, QUESTIONS)
+    found = together.answer(together.read(DOCUMENTS), QUESTIONS)
+    assert [answer.text for answer in found] == [answer.text for answer in expected]
+    assert [answer.score for answer in found] == pytest.approx([answer.score for answer in expected], abs=1e-5)
+    assert [answer.citations for answer in found] == [answer.citations for answer in expected]
+    assert any(answer.citations for answer in found)
+
+
+def test_padded_prefill_equals_one_by_one(other_model: Path) -> None:
+    reader = open_model(other_model, "cpu")
+    for document, chain in zip(DOCUMENTS, prefill_all(reader, DOCUMENTS), strict=True):
+        single = prefill(reader, document)
+        assert chain.entry == single.entry
+        assert (chain.keys - single.keys).abs().max() < 0.05  # one step of int8
+        assert chain.ids.tolist() == single.ids.tolist()
+
+
+def test_command_and_program_agree(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [result] = measure(["squad"], tiny_model, "cpu", limit=2, batch=4)
+    assert result["figures"]["n"] == 2
+    assert result["command"] == f"gfqa eval squad --model {tiny_model} --device cpu --limit 2 --batch 4"
+    run(result["command"].split()[2:])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["figures"] == result["figures"]
+
+
+def test_unknown_measure_and_missing_repository_are_told(tiny_model: Path) -> None:
+    with pytest.raises(UsageError, match="nothing"):
+        measure(["nothing"], tiny_model, "cpu")
+    with pytest.raises(UsageError, match="lookup"):
+        measure(["lookup"], tiny_model, "cpu")
+
+
+def test_chained_models_are_refused(chained_model: Path) -> None:
+    with pytest.raises(ModelError, match="independent"):
+        AskAnswerer(open_model(chained_model, "cpu"))

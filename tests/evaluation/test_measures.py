@@ -1,0 +1,110 @@
+"""The measures with answerers whose scores are known: one that knows everything, one that knows nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from gfqa.errors import UsageError
+from gfqa.evaluation import lookup, needle, squad, unanswerable
+from gfqa.evaluation.answerer import Answered, Cited, Document
+
+
+class Oracle:
+    """Knows the gold answer of every question, but only says it if the document is in the memory."""
+
+    def __init__(self, gold: dict[str, str]) -> None:
+        self.gold = gold
+
+    def read(self, documents: Sequence[Document]) -> list[Document]:
+        return list(documents)
+
+    def tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def answer(self, memory: list[Document], questions: Sequence[str]) -> list[Answered]:
+        answers = []
+        for question in questions:
+            gold = self.gold.get(question, "")
+            places = [d.path for d in memory if gold and (gold in d.text or gold == d.path)]
+            cited = tuple(Cited(path, 1, 10_000) for path in places)
+            answers.append(Answered(gold if places else "", float(bool(places)), cited))
+        return answers
+
+
+@pytest.fixture
+def oracle() -> Oracle:
+    return Oracle({item.question: item.answers[0] for item in squad.development_set()})
+
+
+def test_development_set_is_whole() -> None:
+    items = squad.development_set()
+    assert len(items) == 10_570
+    assert len({item.document for item in items}) == 2_067
+    assert all(answer in item.document.text for item in items for answer in item.answers)
+    assert "rajpurkar/SQuAD-explorer" in (squad.DEV.parent / "NOTICE").read_text()
+
+
+def test_squad_scores_an_oracle_full_and_silence_zero(oracle: Oracle) -> None:
+    figures = squad.paragraphs(oracle, 200)
+    assert figures["n"] == 200
+    assert figures["f1"] > 99
+    assert squad.paragraphs(Oracle({}), 50)["f1"] == 0
+
+
+def test_one_cache_counts_citations(oracle: Oracle) -> None:
+    figures = squad.one_cache(oracle, 40)
+    assert figures["exact_match"] > 95
+    assert 0 < figures["citation_hit@1"] <= figures["citation_hit@3"] <= 100
+
+
+def test_missing_documents_separate_an_oracle(oracle: Oracle) -> None:
+    figures = unanswerable.missing_document(oracle, 300)
+    assert figures["auroc"] > 0.8
+    assert figures["score_present"] > figures["score_absent"]
+    assert unanswerable.missing_document(Oracle({}), 100)["auroc"] == 0.5
+
+
+class NeedleReader(Oracle):
+    """Finds the sentence that holds the key of the question and answers with the held-out value pool's match."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.depths: list[float] = []
+
+    def answer(self, memory: list[Document], questions: Sequence[str]) -> list[Answered]:
+        whole = "\n\n".join(document.text for document in memory)
+        self.depths.append(len(whole))
+        return [Answered(whole, 1.0) for _ in questions]
+
+
+def test_needle_lengths_and_recall() -> None:
+    reader = NeedleReader()
+    figures = needle.needles(reader, (300, 900), trials=1)
+    assert figures["n"] == 10
+    assert set(figures["cells"]) == {f"{n}@{d:.2f}" for n in (300, 900) for d in needle.DEPTHS}
+    assert figures["recall_300"] == 0  # the whole haystack is no answer
+    assert max(reader.depths[:5]) < min(reader.depths[5:])
+    assert needle.recalled("48213.", "48213")
+    assert not needle.recalled("48213 and more", "48213")
+
+
+def test_look_up_in_a_tree(tmp_path: Path) -> None:
+    for name in ("alpha", "beta"):
+        (tmp_path / f"{name}.py").write_text(
+            f"{name.upper()}_LIMIT = {len(name)}7\n\n\n"
+            f'def read_{name}(path, mode="{name}"):\n    """Read the {name} file at once."""\n    return path\n'
+        )
+    plain = Oracle({})
+    units = lookup.choose(tmp_path, 10_000, plain)
+    knowing = Oracle({qa["q"]: qa["a"][0] for unit in units for qa in unit["qas"]})
+    figures = lookup.look_up(knowing, tmp_path, 10_000)
+    assert figures["accuracy"] == 100
+    assert figures["n"] == sum(len(unit["qas"]) for unit in units) > 8
+    assert figures["search_file"] > 50
+    assert lookup.look_up(plain, tmp_path, 10_000)["accuracy"] == 0
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no file"):
+        lookup.choose(tmp_path / "empty", 10, plain)
