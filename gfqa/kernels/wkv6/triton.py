@@ -7,6 +7,8 @@ operands of matrix products in that type. torch.compile sees `gfqa::wkv6_forward
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,7 @@ FLOAT32_PRODUCTS = "tf32x3"
 """How matrix products of float32 inputs run: three TF32 products, close to float32; "ieee" is exact and slow."""
 
 SCAN_TILE, SCAN_GROUP = 64, 16
-"""State entries per program of the scan, and chunks it loads at once."""
+"""State entries per program of the scan, and chunks it loads at once (fewer where there are fewer)."""
 
 WARPS = {"update": 4, "scan": 1, "output": 4, "gradient": 4}
 
@@ -77,7 +79,7 @@ def _forward(r, k, v, log_decay, u, state, starts, bounded):
     y, last, before, total = _forward_shapes(r, k, v, log_decay, u, state, starts, bounded)
     added = torch.empty_like(before, dtype=torch.float32)
     grid = (before.shape[1], r.shape[0] * H)
-    shared = {"N": N, "C": CHUNK, "BOUNDED": bounded, "PRECISION": FLOAT32_PRODUCTS}
+    shared = {"N": N, "C": CHUNK, "BOUNDED": bounded, "PRECISION": _precision()}
     with torch.cuda.device_of(r):
         kernels.chunk_update_kernel[grid](
             k, v, log_decay, added, total, T, H, BACKWARD=False, num_warps=WARPS["update"], **shared
@@ -115,7 +117,7 @@ def _backward(r, k, v, log_decay, u, starts, before, total, dy, dlast, bounded):
     added = torch.empty_like(before, dtype=torch.float32)
     after = torch.empty_like(before)
     grid = (before.shape[1], r.shape[0] * H)
-    shared = {"N": N, "C": CHUNK, "BOUNDED": bounded, "PRECISION": FLOAT32_PRODUCTS}
+    shared = {"N": N, "C": CHUNK, "BOUNDED": bounded, "PRECISION": _precision()}
     with torch.cuda.device_of(r):
         kernels.chunk_update_kernel[grid](
             r, dy, log_decay, added, total, T, H, BACKWARD=True, num_warps=WARPS["update"], **shared
@@ -159,11 +161,16 @@ _forward.register_autograd(_differentiate, setup_context=_save)
 
 def _scan(added, total, starts, first, carried, last, *, backward):
     B, chunks, H, N = total.shape
+    group = min(SCAN_GROUP, max(2, 1 << (chunks - 1).bit_length()))
     kernels.state_scan_kernel[(N * N // SCAN_TILE, B * H)](
         added, total, added if starts is None else starts.contiguous(), added if first is None else first.contiguous(),
-        carried, last, chunks, H, N=N, TILE=SCAN_TILE, GROUP=SCAN_GROUP,
+        carried, last, chunks, H, N=N, TILE=SCAN_TILE, GROUP=group,
         STARTS=starts is not None, FIRST=first is not None, BACKWARD=backward, num_warps=WARPS["scan"],
     )  # fmt: skip
+
+
+def _precision():
+    return "interpreted" if os.environ.get("TRITON_INTERPRET") == "1" else FLOAT32_PRODUCTS
 
 
 def _or(tensor, other):

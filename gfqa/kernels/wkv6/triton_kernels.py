@@ -24,7 +24,12 @@ def _rows(base, rows, limit, stride, N: tl.constexpr):
 
 @triton.jit
 def _product(a, b, DTYPE: tl.constexpr, PRECISION: tl.constexpr):
-    return tl.dot(a.to(DTYPE), b.to(DTYPE), input_precision=PRECISION)
+    """Matrix product of operands rounded to DTYPE, summed in float32."""
+    a, b = a.to(DTYPE), b.to(DTYPE)
+    if PRECISION == "interpreted":
+        # Triton's interpreter would multiply the bit patterns of bfloat16 operands.
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), input_precision="ieee")
+    return tl.dot(a, b, input_precision=PRECISION)
 
 
 @triton.jit
