@@ -10,13 +10,14 @@ GFQA_HOME=$(mktemp -d)
 export GFQA_HOME
 trap 'rm -rf "$GFQA_HOME"' EXIT
 
-# key=value pairs of one JSON object on standard input; jq would do as well, but is not everywhere.
+# fields of one JSON object on standard input; jq would do as well, but is not everywhere.
 fields() {
   python3 -c '
 import functools, json, sys
 data = json.load(sys.stdin)
 for name in sys.argv[1:]:
-    print(f"  {name} = {functools.reduce(lambda part, key: part[key], name.split(\".\"), data)}")
+    value = functools.reduce(lambda part, key: part[key], name.split("."), data)
+    print(f"  {name} = {value}")
 ' "$@"
 }
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pdf_bytes import bomb, lines, pdf, slow
 
 from gfqa.documents import Document, Found, Limits, Skipped, document_from_bytes, open_source, read_many
 from gfqa.documents import pdf as pdf_module
+from tests.documents.pdf_bytes import bomb, lines, pdf, slow
 
 
 def read(data: bytes, **limits: int) -> Document | Skipped:
