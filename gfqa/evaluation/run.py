@@ -1,11 +1,9 @@
-"""`gfqa eval`: run named measures of a model, print one JSON object each, draw the heat map where matplotlib is present."""
+"""`gfqa eval`: run named measures of a model, one JSON-able result each; a heat map where matplotlib is present."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,10 +61,16 @@ def _flag(name: str, value: Any) -> list[Any]:
     return [flag, *value] if isinstance(value, list | tuple) else [flag, value]
 
 
-def run(arguments: Sequence[str]) -> list[Result]:
-    """The command: parse, measure, print a JSON object a measure as it is done."""
+def run(arguments: Sequence[str], show: Callable[[Result], None] = lambda result: None) -> list[Result]:
+    """The command: parse, measure, `show` each result as it is done, draw the figures asked for."""
     options = _parser().parse_args(list(arguments))
-    return _run(options, lambda result: _write(result, options.plots))
+
+    def done(result: Result) -> None:
+        show(result)
+        if options.plots is not None:
+            _plot(result, options.plots)
+
+    return _run(options, done)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,12 +128,10 @@ def _command(flags: dict[str, Any]) -> list[str]:
     return [str(word) for name, value in flags.items() if value != defaults.get(name) for word in _flag(name, value)]
 
 
-def _write(result: Result, plots: Path | None) -> None:
-    sys.stdout.write(json.dumps(result, default=str) + "\n")
-    sys.stdout.flush()
+def _plot(result: Result, folder: Path) -> None:
     cells = result["figures"].get("cells")
-    if plots is not None and cells and importlib.util.find_spec("matplotlib"):
+    if cells and importlib.util.find_spec("matplotlib"):
         from gfqa.evaluation.plots import heat_map
 
-        plots.mkdir(parents=True, exist_ok=True)
-        heat_map(cells, result["title"], plots / f"{result['measure']}.png")
+        folder.mkdir(parents=True, exist_ok=True)
+        heat_map(cells, result["title"], folder / f"{result['measure']}.png")

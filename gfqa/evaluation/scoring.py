@@ -47,8 +47,8 @@ def _code(text: str) -> str:
     return text
 
 
-def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float:
-    """Probability that a positive scores above a negative, ties counting half; nan if one class is missing."""
+def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
+    """Probability that a positive scores above a negative, ties counting half; None if one class is missing."""
     order = sorted(range(len(scores)), key=lambda i: scores[i])
     ranks = [0.0] * len(scores)
     start = 0
@@ -62,6 +62,6 @@ def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float:
     positive = sum(map(bool, labels))
     negative = len(labels) - positive
     if not positive or not negative:
-        return float("nan")
+        return None
     total = sum(rank for rank, label in zip(ranks, labels) if label)
     return (total - positive * (positive + 1) / 2) / (positive * negative)

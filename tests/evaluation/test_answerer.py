@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gfqa.errors import ModelError, UsageError
-from gfqa.evaluation import measure, run
+from gfqa.evaluation import Result, measure, run
 from gfqa.evaluation.answerer import AskAnswerer, BatchAnswerer, Document, prefill, prefill_all
 from gfqa.reader import open_model
 
@@ -46,13 +46,13 @@ def test_padded_prefill_equals_one_by_one(other_model: Path) -> None:
         assert chain.ids.tolist() == single.ids.tolist()
 
 
-def test_command_and_program_agree(tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_and_program_agree(tiny_model: Path) -> None:
     [result] = measure(["squad"], tiny_model, "cpu", limit=2, batch=4)
     assert result["figures"]["n"] == 2
     assert result["command"] == f"gfqa eval squad --model {tiny_model} --device cpu --limit 2 --batch 4"
-    run(result["command"].split()[2:])
-    printed = json.loads(capsys.readouterr().out)
-    assert printed["figures"] == result["figures"]
+    shown: list[Result] = []
+    run(result["command"].split()[2:], shown.append)
+    assert json.loads(json.dumps(shown))[0]["figures"] == result["figures"]
 
 
 def test_unknown_measure_and_missing_repository_are_told(tiny_model: Path) -> None:

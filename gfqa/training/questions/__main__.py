@@ -9,20 +9,24 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from gfqa.training.leaks import Held, held_out
 from gfqa.training.questions.code import code_units, documentation_units
 from gfqa.training.questions.ready import SETS
 from gfqa.training.questions.units import Unit, is_verbatim, write_jsonl
 
 
 class _Counted:
-    """Passes units through and counts what goes by; units with an answer that cannot be copied are dropped."""
+    """Passes units through and counts what goes by.
 
-    def __init__(self, units: Iterable[Unit]) -> None:
-        self.units, self.kinds, self.characters, self.dropped = units, Counter[str](), 0, 0
+    Units with an answer that cannot be copied are dropped, and near-duplicates of documents held for evaluation.
+    """
+
+    def __init__(self, units: Iterable[Unit], held: Held) -> None:
+        self.units, self.held, self.kinds, self.characters, self.dropped = units, held, Counter[str](), 0, 0
 
     def __iter__(self) -> Iterator[Unit]:
         for record in self.units:
-            if not is_verbatim(record):
+            if not is_verbatim(record) or self.held.matches(record["text"]):
                 self.dropped += 1
                 continue
             self.kinds.update(qa["kind"] for qa in record["qas"])
@@ -38,9 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--docs", type=Path, action="append", default=[], help="further folders of documentation repositories"
     )
+    parser.add_argument("--held-out", type=Path, help="folder of the repositories kept for evaluation")
     parser.add_argument("--out", type=Path, required=True, help="where the sets go")
     parser.add_argument("--only", nargs="*", help="names of the sets to write")
     options = parser.parse_args(arguments)
+    held = held_out(options.ready, options.held_out)
     makers: dict[str, Iterable[Unit]] = {}
     if options.ready:
         makers |= {name: make(options.ready / f"{file}.jsonl.xz") for name, (file, make) in SETS.items()}
@@ -52,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, units in makers.items():
         if options.only and name not in options.only:
             continue
-        path, counted = options.out / f"{name}.jsonl.xz", _Counted(units)
+        path, counted = options.out / f"{name}.jsonl.xz", _Counted(units, held)
         count = write_jsonl(path, counted)
         summary = {
             "set": name,
