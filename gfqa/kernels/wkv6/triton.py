@@ -24,7 +24,7 @@ FLOAT32_PRODUCTS = "tf32x3"
 SCAN_TILE, SCAN_GROUP = 64, 16
 """State entries per program of the scan, and chunks it loads at once (fewer where there are fewer)."""
 
-WARPS = {"update": 4, "scan": 1, "output": 4, "gradient": 4}
+WARPS = {"update": 4, "scan": 1, "output": 4, "gradient": 8}
 
 
 def wkv6(

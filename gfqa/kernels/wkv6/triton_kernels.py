@@ -151,8 +151,10 @@ def output_kernel(
         inclusive = tl.cumsum(decay, 0)
         since = inclusive - decay
         middle = _row(since, rows, C // 2)[None, :]
-        scores = _product(row * tl.exp(since - middle), tl.trans(key * tl.exp(middle - inclusive)), DTYPE, PRECISION)
+        scaled = row * tl.exp(since - middle)
+        scores = _product(scaled, tl.trans(key * tl.exp(middle - inclusive)), DTYPE, PRECISION)
         scores = tl.where(lower, scores, 0.0)
+        from_start = scaled * tl.exp(middle)
     else:
         scores = tl.zeros([C, C], tl.float32)
         own = tl.full([C, N], 1.0, tl.float32)
@@ -167,12 +169,12 @@ def output_kernel(
             key_scale = tl.where((rows < first)[:, None], tl.exp(way), 0.0)
             read = _product(row * own, tl.trans(key * key_scale), DTYPE, PRECISION)
             scores += tl.where((rows // SUB * SUB == first)[:, None], read, 0.0)
-        since = tl.cumsum(_rows(log_decay + start, rows - 1, limit, stride, N), 0)
+        from_start = row * tl.exp(tl.cumsum(_rows(log_decay + start, rows - 1, limit, stride, N), 0))
 
     value = _rows(v + start, rows, limit, stride, N)
     state = tl.load(before + place * N * N + channel[:, None] * N + channel[None, :])
     out = _product(scores, value, DTYPE, PRECISION)
-    out += _product(row * tl.exp(since), tl.trans(state), DTYPE, PRECISION)
+    out += _product(from_start, tl.trans(state), DTYPE, PRECISION)
     if BONUS:
         bonus = tl.load(u + (head % H) * N + channel)
         out += tl.sum(row * key * bonus[None, :], 1)[:, None] * value
@@ -205,16 +207,18 @@ def gradient_kernel(
     decay = _rows(log_decay + start, rows, limit, stride, N)
     total = tl.sum(decay, 0)
     dscores = tl.where(lower, _product(dout, tl.trans(value), DTYPE, PRECISION), 0.0)
+    # since_start, until_end: each token's decay factors from the chunk's start and to its end.
     if BOUNDED:
         inclusive = tl.cumsum(decay, 0)
         since = inclusive - decay
-        until = total[None, :] - inclusive
-        middle = _row(since, rows, C // 2)[None, :]
-        row_scale, key_scale = tl.exp(since - middle), tl.exp(middle - inclusive)
-        scores = _product(row * row_scale, tl.trans(key * key_scale), DTYPE, PRECISION)
-        scores = tl.where(lower, scores, 0.0)
-        drow = row_scale * _product(dscores, key * key_scale, DTYPE, PRECISION)
-        dkey = key_scale * _product(tl.trans(dscores), row * row_scale, DTYPE, PRECISION)
+        middle = _row(since, rows, C // 2)
+        since_start, until_end = tl.exp(since - middle[None, :]), tl.exp(middle[None, :] - inclusive)
+        reader, writer = (row * since_start).to(DTYPE), (key * until_end).to(DTYPE)
+        scores = tl.where(lower, _product(reader, tl.trans(writer), DTYPE, PRECISION), 0.0)
+        drow = since_start * _product(dscores, writer, DTYPE, PRECISION)
+        dkey = until_end * _product(tl.trans(dscores), reader, DTYPE, PRECISION)
+        since_start *= tl.exp(middle)[None, :]
+        until_end *= tl.exp(total - middle)[None, :]
     else:
         scores = tl.zeros([C, C], tl.float32)
         drow = tl.zeros([C, N], tl.float32)
@@ -242,33 +246,35 @@ def gradient_kernel(
             part = tl.where(mine & (rows < first)[None, :], dscores, 0.0)
             drow += own * _product(part, key * key_scale, DTYPE, PRECISION)
             dkey += key_scale * _product(tl.trans(part), row * own, DTYPE, PRECISION)
-        since = tl.cumsum(_rows(log_decay + start, rows - 1, limit, stride, N), 0)
-        until = tl.cumsum(_rows(log_decay + start, rows + 1, tl.minimum(limit, C), stride, N), 0, reverse=True)
-
-    square = place * N * N + channel[:, None] * N + channel[None, :]
-    state, dstate = tl.load(before + square).to(tl.float32), tl.load(after + square).to(tl.float32)
-    drow += tl.exp(since) * _product(dout, state, DTYPE, PRECISION)
-    until = tl.exp(until)
-    dkey_end = until * _product(value, dstate, DTYPE, PRECISION)
-    dkey += dkey_end
-    dvalue = _product(tl.trans(scores), dout, DTYPE, PRECISION)
-    dvalue += _product(key * until, tl.trans(dstate), DTYPE, PRECISION)
-
-    readers, writers = row * drow, key * dkey
-    dtotal = tl.sum(key * dkey_end, 0) + tl.exp(total) * tl.sum(state * dstate, 0)
-    ddecay = tl.cumsum(readers - writers, 0, reverse=True) - readers + dtotal[None, :]
-    if BONUS:
-        bonus = tl.load(u + (head % H) * N + channel)[None, :]
-        dread = tl.sum(dout * value, 1)[:, None]
-        dvalue += tl.sum(row * key * bonus, 1)[:, None] * dout
-        drow += bonus * key * dread
-        dkey += bonus * row * dread
-        tl.store(du + place * N + channel, tl.sum(row * key * dread, 0))
+        since_start = tl.exp(tl.cumsum(_rows(log_decay + start, rows - 1, limit, stride, N), 0))
+        until_end = _rows(log_decay + start, rows + 1, tl.minimum(limit, C), stride, N)
+        until_end = tl.exp(tl.cumsum(until_end, 0, reverse=True))
 
     tile = start + rows[:, None] * stride + channel[None, :]
     inside = (rows < limit)[:, None]
-    tl.store(dr + tile, drow, mask=inside)
-    tl.store(dk + tile, dkey, mask=inside)
+    square = place * N * N + channel[:, None] * N + channel[None, :]
+    dstate = tl.load(after + square)
+    dvalue = _product(tl.trans(scores), dout, DTYPE, PRECISION)
+    dvalue += _product(key * until_end, tl.trans(dstate), DTYPE, PRECISION)
+    if BONUS:
+        bonus = tl.load(u + (head % H) * N + channel)[None, :]
+        dvalue += tl.sum(row * key * bonus, 1)[:, None] * dout
     tl.store(dv + tile, dvalue, mask=inside)
+
+    state = tl.load(before + square)
+    drow += since_start * _product(dout, state, DTYPE, PRECISION)
+    dkey_end = until_end * _product(value, dstate, DTYPE, PRECISION)
+    dkey += dkey_end
+    dtotal = tl.sum(key * dkey_end, 0) + tl.exp(total) * tl.sum(state.to(tl.float32) * dstate.to(tl.float32), 0)
+
+    readers, writers = row * drow, key * dkey
+    ddecay = tl.cumsum(readers - writers, 0, reverse=True) - readers + dtotal[None, :]
     # A decay below e^-80 has no gradient in float32; what the sums above leave there is rounding.
     tl.store(dlog_decay + tile, tl.where(decay < -80.0, 0.0, ddecay), mask=inside)
+    if BONUS:
+        dread = tl.sum(dout * value, 1)[:, None]
+        drow += bonus * key * dread
+        dkey += bonus * row * dread
+        tl.store(du + place * N + channel, tl.sum(row * key * dread, 0))
+    tl.store(dr + tile, drow, mask=inside)
+    tl.store(dk + tile, dkey, mask=inside)
