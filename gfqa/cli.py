@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -123,7 +124,7 @@ def ingest(
 
 @app.command()
 def ask(
-    question: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input.")],
     document: Annotated[
         str | None, typer.Argument(metavar="[-]", help="- reads a document from standard input.")
     ] = None,
@@ -181,10 +182,14 @@ def ask(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def eval(context: typer.Context) -> None:
-    """Measure a model: see `gfqa eval --help`."""
+    """Measure a model: see `gfqa eval --help`; --json gives one object a measure."""
+    console = Console(as_json="--json" in context.args)
+    arguments = [argument for argument in context.args if argument != "--json"]
+    if (model := os.environ.get("GFQA_MODEL")) and "--model" not in arguments:
+        arguments += ["--model", model]
     from gfqa import evaluation
 
-    evaluation.run(context.args)
+    evaluation.run(arguments, console.measured)
 
 
 @caches.command("list")

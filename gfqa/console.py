@@ -101,12 +101,12 @@ class Console:
 
     def error(self, code: int, message: str, hint: str | None = None) -> None:
         """The one sentence of a failure: on stderr, and under --json as an object on stdout."""
-        if self.as_json:
-            self.json({"schema": 1, "error": {"code": code, "message": message, "hint": hint}})
         self._err.write(_styled("gfqa: ", "red", self._err) + neutralise_line(message) + "\n")
         if hint and not self.as_json:
             self._err.write("  " + neutralise_line(hint) + "\n")
         self._err.flush()
+        if self.as_json:
+            self.json({"schema": 1, "error": {"code": code, "message": message, "hint": hint}})
 
     def block(self, text: str) -> None:
         """Several lines of gfqa's own on stdout: a help page."""
@@ -121,6 +121,15 @@ class Console:
         for name, value in values.items():
             if name != "schema":
                 self.line(f"{name.replace('_', ' ')}: {json.dumps(value) if isinstance(value, dict | list) else value}")
+
+    def measured(self, result: Mapping[str, Any]) -> None:
+        """One result of `gfqa eval`: JSON, or its figures one a line."""
+        if self.as_json:
+            self.json(result)
+            return
+        self.line(f"{result['measure']}: {result['title']} ({result['seconds']} s)", "bold")
+        for name, value in _flat(result["figures"]):
+            self.line(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}")
 
     def answered(self, answer: Answer) -> None:
         """What follows a streamed answer: the end of its line, then the places it came from; warnings on stderr."""
@@ -287,6 +296,15 @@ def joined(items: Iterable[str], limit: int = 10) -> str:
     names = list(items)
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _flat(figures: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested figures as (dotted name, value)."""
+    if isinstance(figures, Mapping):
+        for name, value in figures.items():
+            yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, figures
 
 
 def _is_terminal(stream: TextIO) -> bool:

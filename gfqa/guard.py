@@ -35,11 +35,22 @@ class Terminated(BaseException):
 class Commands(TyperGroup):
     """The group of all commands: runs one of them and turns whatever it raises into a sentence and an exit code."""
 
-    def main(self, args: Sequence[str] | None = None, *rest: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         given = list(sys.argv[1:] if args is None else args)
         options = given[: given.index("--")] if "--" in given else given
-        command = super().main
-        code = _run(lambda: command(given, *rest, standalone_mode=False, **extra), Console(as_json="--json" in options))
+        run = super().main
+        code = _run(
+            lambda: run(given, prog_name, complete_var, False, windows_expand_args, **extra),
+            Console(as_json="--json" in options),
+        )
         if standalone_mode:
             sys.exit(code)
         return code
@@ -98,6 +109,8 @@ def _failure(error: BaseException) -> _Failure | None:
             return _Failure(1, _os_sentence(error), _OS_HINTS.get(error.errno or 0))
         case typer.Abort():
             return _Failure(1, "Aborted.")
+        case SystemExit() if isinstance(error.__context__, BrokenPipeError):
+            return _Failure(0, "")  # Typer's own end of a closed pipe, while it printed help.
         case SystemExit() | GeneratorExit() | typer.Exit():
             return None
     if callable(getattr(error, "format_message", None)):

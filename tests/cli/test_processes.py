@@ -1,0 +1,278 @@
+"""gfqa as a real process: signals, pipes, standard input, a read-only store, the time of --help."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+SLOW = """
+import gfqa.model.language_model as m, time
+plain = m.LanguageModel.prefill
+def slow(self, ids, state=None):
+    time.sleep(0.2)
+    return plain(self, ids, state)
+m.LanguageModel.prefill = slow
+import gfqa.prefill
+gfqa.prefill.TOKENS_AT_ONCE["cpu"] = 64
+import gfqa.cachestore.writer as w
+w.FLUSH_SECONDS = 0.0
+"""
+"""Put in front of a run so that an ingest takes long enough to be interrupted: one small document per 0.2 s."""
+
+
+def finish(process: subprocess.Popen[bytes], timeout: float = 120) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(40):
+        (folder / f"{number:02}.txt").write_text(f"document {number} " + "x" * 40 + "\n")
+    return folder
+
+
+def start_slowly(start: Start, tmp_path: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
+    """A run in which every batch takes 0.2 s; returns once packs are being written."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Hook:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'gfqa.ingest':\n"
+        "            sys.meta_path.remove(self)\n"
+        f"            exec({SLOW!r}, {{}})\n"
+        "sys.meta_path.insert(0, Hook())\n"
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[2]), str(tmp_path)])
+    return start(*arguments, env={"PYTHONPATH": path})
+
+
+def wait_for_packs(home: Path, count: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while len(list(home.rglob("*.pack"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=slow),
+        pytest.param(signal.SIGKILL, -9, marks=slow),
+    ],
+)
+def test_an_interrupted_ingest_goes_on_where_it_stopped(
+    start: Start, many: Path, home: Path, tmp_path: Path, number: int, code: int
+) -> None:
+    process = start_slowly(start, tmp_path, "ingest", many)
+    wait_for_packs(home, 3, process)
+    process.send_signal(number)
+    returned, out, err = finish(process)
+    assert returned == code
+    assert out == ""
+    assert "Traceback" not in err
+    if code > 0:
+        assert [line for line in err.splitlines() if line.startswith("gfqa: ")] == err.splitlines()[:1]
+    assert not list(home.rglob("*.manifest"))
+    report = json.loads(finish(start("ingest", many, "--json"))[1])
+    assert report["documents"]["ingested"] == 40
+    assert report["tokens"]["reused"] > 0
+    assert report["tokens"]["prefilled"] > 0
+    assert report["tokens"]["reused"] + report["tokens"]["prefilled"] == report["tokens"]["total"]
+
+
+@slow
+def test_an_interrupted_refresh_leaves_the_cache_as_it_was(
+    start: Start, many: Path, home: Path, tmp_path: Path
+) -> None:
+    assert finish(start("ingest", many, "-q"))[0] == 0
+    for path in many.iterdir():
+        path.write_text("other " + path.read_text())
+    before = {path: path.read_bytes() for path in home.rglob("*.manifest")}
+    packs = len(list(home.rglob("*.pack")))
+    process = start_slowly(start, tmp_path, "ingest", many)
+    wait_for_packs(home, packs + 2, process)
+    process.send_signal(signal.SIGTERM)
+    assert finish(process)[0] == 143
+    assert {path: path.read_bytes() for path in home.rglob("*.manifest")} == before
+    code, _, err = finish(start("ask", "q"))
+    assert code == 0, err
+    assert "changed since the ingest" in err
+
+
+def test_a_closed_pipe_is_no_failure(start: Start, project: Path) -> None:
+    assert finish(start("ingest", project, "-q"))[0] == 0
+    for arguments in (["ask", "q", "--sources", "9"], ["caches", "show", "proj"], ["--help"]):
+        process = start(*arguments)
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        err = process.stderr.read().decode()
+        assert (process.wait(60), err) == (0, "")
+
+
+@slow
+def test_head_takes_the_first_line(start: Start, project: Path) -> None:
+    assert finish(start("ingest", project, "-q"))[0] == 0
+    process = start("caches", "show", "proj")
+    head = subprocess.Popen(["head", "-1"], stdin=process.stdout, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert head.communicate(timeout=60)[0] == b"name: proj\n"
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    assert process.wait(60) == 0
+
+
+@slow
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the platform has no /dev/full")
+def test_a_full_stdout_is_one_sentence(start: Start, project: Path) -> None:
+    assert finish(start("ingest", project, "-q"))[0] == 0
+    with open("/dev/full", "wb") as full:
+        process = start("ask", "q", "--json", stdout=full)
+        assert process.stderr is not None
+        err = process.stderr.read().decode()
+    assert process.wait(60) == 1
+    assert err.startswith("gfqa: No space left on device")
+    assert len(err.splitlines()) <= 2
+
+
+@slow
+def test_a_full_disk_keeps_the_cache(start: Start, project: Path, home: Path) -> None:
+    """RLIMIT_FSIZE stands for a full disk: writes beyond it fail, in a real process."""
+    assert finish(start("ingest", project, "-q"))[0] == 0
+    (project / "big.txt").write_text("line of text\n" * 5000)
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    code, out, err = finish(start("ingest", project, preexec_fn=limit))
+    assert (code, out) == (1, "")
+    assert "Traceback" not in err
+    assert finish(start("ask", "q"))[0] == 0
+    assert not [path for path in home.rglob("*") if path.name.endswith(".tmp")]
+    assert finish(start("ingest", project))[0] == 0
+
+
+def test_stdin_that_never_closes_is_not_read(start: Start, project: Path) -> None:
+    reading, writing = os.pipe()
+    try:
+        assert finish(start("ingest", project, "-q", stdin=reading))[0] == 0
+        assert finish(start("ask", "q", stdin=reading))[0] == 0
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+@slow
+def test_stdin_closed_or_a_terminal(start: Start, project: Path) -> None:
+    assert finish(start("ingest", project, "-q"))[0] == 0
+    pty = pytest.importorskip("pty")
+    main, terminal = pty.openpty()
+    try:
+        code, _, err = finish(start("ask", "-", stdin=terminal))
+    finally:
+        os.close(main)
+        os.close(terminal)
+    assert code == 2
+    assert "nothing is piped" in err
+
+
+@slow
+def test_a_terminal_gets_a_progress_bar_and_nothing_dangerous(start: Start, many: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    main, terminal = pty.openpty()
+    (many / "evil\x1b[31m.txt").write_text("x\n")
+    process = start("ingest", many, stderr=terminal, env={"TERM": "xterm-256color", "COLUMNS": "100"})
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(main, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(main)
+    assert process.wait(60) == 0
+    assert b"tokens/s" in shown
+    assert b"\x1b[31m.txt" not in shown
+
+
+def test_ask_works_on_a_read_only_store_and_changes_nothing(
+    start: Start, project: Path, home: Path, tmp_path: Path
+) -> None:
+    assert finish(start("ingest", project, "-q"))[0] == 0
+
+    def everything() -> dict[Path, tuple[bytes | None, int]]:
+        return {p: (p.read_bytes() if p.is_file() else None, p.stat().st_mtime_ns) for p in sorted(home.rglob("*"))}
+
+    before = everything()
+    for path in [home, *home.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    empty = tmp_path / "cwd"
+    empty.mkdir()
+    empty.chmod(0o555)
+    try:
+        code, out, err = finish(start("ask", "Which port?", cwd=empty))
+    finally:
+        for path in [home, *home.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    assert code == 0, err
+    assert out
+    assert everything() == before
+    assert not list(empty.iterdir())
+
+
+@slow
+def test_two_writers_one_waits_or_is_told(start: Start, many: Path, home: Path, tmp_path: Path) -> None:
+    first = start_slowly(start, tmp_path, "ingest", many)
+    wait_for_packs(home, 1, first)
+    code, _, err = finish(start("ask", "q"))
+    assert code == 3, err  # nothing committed yet; and no lock is needed to find out
+    second = start("ingest", many, "--json")
+    assert finish(first)[0] == 0
+    code, out, _ = finish(second)
+    assert code == 0
+    assert '"prefilled": 0' in out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["ask", "--help"], ["ingest", "-h"], ["--version"], ["caches", "list"]]
+)
+def test_help_is_fast_and_imports_no_torch(start: Start, arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom gfqa.cli import app\n"
+        f"try: app({arguments!r})\nexcept SystemExit as end: assert end.code in (0, None), end.code\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert 'rich' not in sys.modules\n"
+    )
+    best = 9.0
+    for _ in range(4):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        best = min(best, time.perf_counter() - began)
+        if best < 0.3:
+            break
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert best < (1.5 if busy else 0.3), f"{best:.2f} s"
