@@ -115,12 +115,19 @@ def _run(options: argparse.Namespace, on_result: Callable[[Result], None] = lamb
             "model": reader.name,
             "model_identity": reader.identity.model,
             "device": reader.device,
-            "options": {key: str(value) if isinstance(value, Path) else value for key, value in flags.items()},
+            "options": {name: _plain(value) for name, value in flags.items()},
         }
         result["command"] = " ".join(["gfqa", "eval", name, *_command(flags)])
         results.append(result)
         on_result(result)
     return results
+
+
+def _plain(value: Any) -> Any:
+    """An option's value as JSON holds it."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def _command(flags: dict[str, Any]) -> list[str]:

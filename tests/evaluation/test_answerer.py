@@ -55,6 +55,14 @@ def test_command_and_program_agree(tiny_model: Path) -> None:
     assert json.loads(json.dumps(shown))[0]["figures"] == result["figures"]
 
 
+def test_look_up_of_a_repository_gives_json(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("LIMIT = 5\n\n\ndef read(path, mode='fast'):\n    return path\n")
+    [result] = measure(["lookup"], tiny_model, "cpu", repo=[tmp_path], tokens=[50], limit=2, batch=4)
+    figures = json.loads(json.dumps(result))["figures"][f"{tmp_path.name}@50"]
+    assert figures["n"] == 2
+    assert figures["files"] == 1
+
+
 def test_unknown_measure_and_missing_repository_are_told(tiny_model: Path) -> None:
     with pytest.raises(UsageError, match="nothing"):
         measure(["nothing"], tiny_model, "cpu")
