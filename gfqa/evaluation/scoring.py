@@ -36,7 +36,7 @@ def _f1(words: list[str], gold: list[str]) -> float:
 
 def same_code(prediction: str, answers: Iterable[str]) -> bool:
     """Whether a code answer is right: white space, outer quotes and a closing mark may differ, letters may not."""
-    return _code(prediction) in {_code(answer) for answer in answers}
+    return bool(prediction.strip()) and _code(prediction) in {_code(answer) for answer in answers}
 
 
 def _code(text: str) -> str:

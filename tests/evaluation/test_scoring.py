@@ -39,6 +39,8 @@ def test_same_code_forgives_quotes_and_spaces_only() -> None:
     assert same_code("def f(a, b):", ["def f(a,b)"])
     assert not same_code("None", ["none"])
     assert not same_code("5", ["5.0"])
+    assert same_code("''", ['""'])
+    assert not same_code("", ['""'])
 
 
 def test_auroc_with_ties_and_one_class() -> None:
