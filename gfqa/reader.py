@@ -5,6 +5,7 @@ The weights are loaded at the first use only: an `ingest` that finds nothing new
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -100,10 +101,13 @@ def open_tokenizer(folder: Path, settings: ModelConfig) -> Tokenizer:
 
 
 def resolve_device(name: str) -> str:
-    """ "auto" is the first GPU where there is one, else the CPU; an asked-for GPU that is missing is a ModelError."""
-    kind, _, index = name.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
+    """The device a name stands for: "auto" is the first GPU where there is one, else the CPU.
+
+    Raises UsageError for an unknown name, ModelError for a GPU that is not there and for MPS.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
         raise UsageError(f"There is no device {name!r}.", hint="Use auto, cpu, cuda or cuda:N.")
+    kind, _, index = name.partition(":")
     if kind == "mps":
         raise ModelError(
             "The MPS device is not supported: its results have not been measured.", hint="Use --device cpu."

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +29,9 @@ Ids = npt.NDArray[np.int64]
 
 class Pieces(Protocol):
     """What citations need of a tokenizer."""
+
+    @property
+    def identity(self) -> str: ...
 
     @property
     def vocab_size(self) -> int: ...
@@ -119,7 +121,8 @@ def _windowed(mass: Mass, begins: Ids, ends: Ids) -> npt.NDArray[np.float64]:
     lo = np.maximum(at - WINDOW // 2, np.repeat(begins, lengths))
     hi = np.minimum(at + WINDOW // 2 + 1, np.repeat(ends, lengths))
     # Differences of a running sum leave rounding dust where there is no mass at all.
-    return np.maximum(sums[hi] - sums[lo], 0.0)
+    windowed: npt.NDArray[np.float64] = np.maximum(sums[hi] - sums[lo], 0.0)
+    return windowed
 
 
 def _verbatim(mass: Mass, ids: Ids, table: Sequence[bytes], answer: bytes, lo: int, hi: int) -> tuple[int, int] | None:
@@ -177,6 +180,11 @@ def _quote(text: bytes, start: int, end: int, lines: int) -> str:
     return text[lo:hi].decode("utf-8", "ignore")
 
 
-@lru_cache(maxsize=2)
+_tables: dict[str, tuple[bytes, ...]] = {}
+
+
 def _piece_table(pieces: Pieces) -> tuple[bytes, ...]:
-    return tuple(pieces.piece_bytes(id) for id in range(pieces.vocab_size))
+    """The bytes of every id, made once for each tokenizer."""
+    if pieces.identity not in _tables:
+        _tables[pieces.identity] = tuple(pieces.piece_bytes(id) for id in range(pieces.vocab_size))
+    return _tables[pieces.identity]
