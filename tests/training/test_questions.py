@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gfqa.training.questions import phrasings, ready
-from gfqa.training.questions.code import repository_units
+from gfqa.training.questions.code import corpus_units, repository_units
 from gfqa.training.questions.config_files import nested_facts, sectioned_facts
 from gfqa.training.questions.documentation import documentation_facts
 from gfqa.training.questions.facts import FileFacts, Repository, sentence_of
@@ -141,3 +141,17 @@ def test_long_documents_keep_the_answer(tmp_path: Path) -> None:
     assert "golden key" in units[0]["text"]
     assert units[0]["qas"][0]["a"] == ["a golden key"]
     assert list(read_jsonl(tmp_path / "s.jsonl.xz")) == [record]
+
+
+def test_corpus_shards_give_documentation_units(tmp_path: Path) -> None:
+    text = "# Input\n\nIt reads standard input only.\n\n# Output\n\nIt writes JSON lines.\n"
+    records = [
+        {"source": "a/b", "path": f"docs/{i}.md", "kind": "docs", "text": text.replace("It", f"Part {i}")}
+        for i in range(5)
+    ]
+    records.append({"source": "a/b", "path": "x.py", "kind": "code", "text": "X = 1\n"})
+    write_jsonl(tmp_path / "shard.jsonl.xz", records)
+    units = list(corpus_units([tmp_path / "shard.jsonl.xz"], files=3))
+    assert len(units) == 3
+    assert all(unit["group"] == "a/b" and is_verbatim(unit) for unit in units)
+    assert all(unit["path"] in qa["q"] or Path(unit["path"]).name in qa["q"] for unit in units for qa in unit["qas"])

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gfqa.training.leaks import Held, held_out
-from gfqa.training.questions.code import code_units, documentation_units
+from gfqa.training.questions.code import code_units, corpus_units, documentation_units
 from gfqa.training.questions.ready import SETS
 from gfqa.training.questions.units import Unit, is_verbatim, write_jsonl
 
@@ -39,9 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gfqa.training.questions", description=__doc__)
     parser.add_argument("--ready", type=Path, help="folder with the published sets (*.jsonl.xz)")
     parser.add_argument("--code", type=Path, help="folder of repositories, one folder each")
-    parser.add_argument(
-        "--docs", type=Path, action="append", default=[], help="further folders of documentation repositories"
-    )
+    parser.add_argument("--corpus", type=Path, help="folder of text corpus shards, for questions about documentation")
     parser.add_argument("--held-out", type=Path, help="folder of the repositories kept for evaluation")
     parser.add_argument("--out", type=Path, required=True, help="where the sets go")
     parser.add_argument("--only", nargs="*", help="names of the sets to write")
@@ -53,8 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.code:
         makers["code"] = code_units(options.code)
         makers["documentation"] = documentation_units(options.code)
-    for folder in options.docs:
-        makers[f"documentation-{folder.name}"] = documentation_units(folder, files=600)
+    if options.corpus:
+        makers["documentation-corpus"] = corpus_units(sorted(options.corpus.glob("*.jsonl.xz")))
     for name, units in makers.items():
         if options.only and name not in options.only:
             continue

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from gfqa.training.questions import config_files, documentation, other_code, python_code
 from gfqa.training.questions.facts import FileFacts, Finder, Repository
-from gfqa.training.questions.units import Unit, cut_at_line, unit
+from gfqa.training.questions.units import Unit, cut_at_line, read_jsonl, unit
 
 _FINDERS: dict[str, Finder] = {
     **dict.fromkeys((".py", ".pyi"), python_code.python_facts),
@@ -82,19 +83,23 @@ def read_repository(
             text = (root / path).read_bytes().decode("utf-8")
         except UnicodeDecodeError:
             continue
-        if documentation_only and sum(char > "\u024f" for char in text) > len(text) // 50:
-            continue  # not English
-        if "\r" in text or "\x00" in text or len(max(text.split("\n"), key=len)) > 2_000:
-            continue
-        finder = finders[PurePosixPath(path).suffix]
-        if finder is python_code.python_facts:
-            # The tree needs the whole file; facts behind the cut are dropped by their line.
-            file = finder(path, text)
-            file.text = cut_at_line(text)
-        else:
-            file = finder(path, cut_at_line(text))
-        facts.append(file)
+        facts += read_file(path, text, finders[PurePosixPath(path).suffix])
     return facts
+
+
+def read_file(path: str, text: str, finder: Finder) -> list[FileFacts]:
+    """The facts of one file, its text cut to the unit length; none for texts that nobody wrote or reads by hand."""
+    if "\r" in text or "\x00" in text or len(max(text.split("\n"), key=len)) > 2_000:
+        return []
+    if finder is python_code.python_facts:
+        # The tree needs the whole file; facts behind the cut are dropped by their line.
+        file = finder(path, text)
+        file.text = cut_at_line(text)
+        return [file]
+    foreign = sum(char > "\u024f" for char in text) > len(text) // 50
+    if finder is documentation.documentation_facts and foreign:
+        return []
+    return [finder(path, cut_at_line(text))]
 
 
 def repository_units(
@@ -109,12 +114,19 @@ def repository_units(
     """Units of one repository; `group` is the folder's name with its owner ("owner/name")."""
     group = root.name.replace("__", "/")
     found = read_repository(root, documentation_only=documentation_only, files=files, seed=seed)
-    repository = Repository(found)
     set_name = "documentation" if documentation_only else "code"
+    yield from units_of(set_name, group, found, cap=cap, held_out=held_out, seed=seed)
+
+
+def units_of(
+    set_name: str, group: str, found: list[FileFacts], *, cap: int, held_out: bool = False, seed: int = 0
+) -> Iterator[Unit]:
+    """Units of files that belong together; a name is asked about only where it is unique among them."""
+    repository = Repository(found)
     for file in found:
         rng = random.Random(f"{group}:{file.path}:{seed}")
-        config = PurePosixPath(file.path).suffix in _CONFIG
-        limit = 14 if config or documentation_only else cap
+        suffix = PurePosixPath(file.path).suffix
+        limit = 14 if suffix in _CONFIG or suffix in _DOCUMENTATION else cap
         qas = repository.questions(file, rng, limit, kept_lines=file.text.count("\n"), held_out=held_out)
         if qas:
             yield unit(set_name, group, file.path, file.text, qas)
@@ -132,3 +144,28 @@ def documentation_units(code: Path, *, files: int = 240) -> Iterator[Unit]:
     for root in sorted(code.iterdir()):
         if root.is_dir():
             yield from repository_units(root, documentation_only=True, files=files)
+
+
+def corpus_units(shards: Iterable[Path], *, files: int = 110) -> Iterator[Unit]:
+    """Documentation units from text corpus shards: at most `files` documents of each source, drawn with a fixed seed."""
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    seen: dict[str, int] = defaultdict(int)
+    rng = random.Random(5)
+    for shard in shards:
+        for record in read_jsonl(shard):
+            source, path = record["source"], record["path"]
+            if PurePosixPath(path).suffix not in _DOCUMENTATION:
+                continue
+            # Reservoir sampling: every document of a source has the same chance, and few are held at once.
+            seen[source] += 1
+            if len(found[source]) < files:
+                found[source].append((path, record["text"]))
+            elif (at := rng.randrange(seen[source])) < files:
+                found[source][at] = (path, record["text"])
+    for source, documents in sorted(found.items()):
+        facts = [
+            fact
+            for path, text in sorted(documents)
+            for fact in read_file(path, text, documentation.documentation_facts)
+        ]
+        yield from units_of("documentation", source, facts, cap=14)
