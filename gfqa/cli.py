@@ -124,13 +124,18 @@ def ingest(
 
 @app.command()
 def ask(
-    question: Annotated[str, typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input.")],
+    question: Annotated[
+        str | None, typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input.")
+    ] = None,
     document: Annotated[
         str | None, typer.Argument(metavar="[-]", help="- reads a document from standard input.")
     ] = None,
     cache: Annotated[
         list[str] | None,
         typer.Option("--cache", "-c", envvar="GFQA_CACHE", help="A cache to ask; may be repeated."),
+    ] = None,
+    batch: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Many questions, one a line; answers as JSON lines.")
     ] = None,
     model: Model = None,
     device: Device = "auto",
@@ -150,18 +155,8 @@ def ask(
     gfqa ask "Where are retries configured?"
     git diff | gfqa ask "What could break?" - --cache myrepo
     """
-    console = Console(as_json=as_json, quiet=quiet)
-    if document not in (None, "-"):
-        raise UsageError(
-            f"{document} is no document that ask reads.", hint="Ingest it first, or pipe it in and write -."
-        )
-    if question == "-" and document == "-":
-        raise UsageError("Standard input cannot be both the question and the document.")
-    piped = _standard_input() if "-" in (question, document) else None
-    if question == "-" and piped is not None:
-        question, piped = piped.decode("utf-8", "replace"), None
-    if not question.strip():
-        raise UsageError("The question is empty.")
+    console = Console(as_json=as_json or batch is not None, quiet=quiet)
+    question, piped = _asked(question, document, batch)
 
     from gfqa import ask as use_case
 
@@ -170,14 +165,48 @@ def ask(
     memory = use_case.open_memory(use_case.open_model(model, device), store, names, piped)
     if require_fresh and (changed := use_case.changed_documents(memory)):
         raise CacheError(f"{joined(changed, 3)} changed since the ingest.", hint="Run gfqa ingest again.")
-    on_text = (lambda chunk: None) if as_json else console.stream
-    answer = use_case.ask(memory, question, citations=sources, max_tokens=max_tokens, on_text=on_text)
-    if as_json:
-        console.json(answer.to_json())
+    if batch is not None:
+        from gfqa import batch as batches
+
+        outcome = batches.run(memory, question, console.json, citations=sources, max_tokens=max_tokens)
+        if outcome.failed:
+            raise typer.Exit(1)
+        not_found = outcome.not_found > 0
     else:
-        console.answered(answer)
-    if fail_not_found and not answer.found:
+        on_text = (lambda chunk: None) if as_json else console.stream
+        answer = use_case.ask(memory, question, citations=sources, max_tokens=max_tokens, on_text=on_text)
+        if as_json:
+            console.json(answer.to_json())
+        else:
+            console.answered(answer)
+        not_found = not answer.found
+    if fail_not_found and not_found:
         raise typer.Exit(NotFoundInDocuments.exit_code)
+
+
+def _asked(question: str | None, document: str | None, batch: str | None) -> tuple[str, bytes | None]:
+    """(the question, or the lines of a batch; a document from standard input)."""
+    if batch is not None and question not in (None, "-"):
+        raise UsageError("Questions come from --batch or from the command line, not from both.")
+    if document not in (None, "-"):
+        raise UsageError(
+            f"{document} is no document that ask reads.", hint="Ingest it first, or pipe it in and write -."
+        )
+    if batch is not None:
+        # With --batch the only argument left is the document.
+        document, question = question or document, batch
+    if question == "-" and document == "-":
+        raise UsageError("Standard input cannot be both the question and the document.")
+    if question is None:
+        raise UsageError("Missing argument 'QUESTION'.", hint="See gfqa ask --help.")
+    piped = _standard_input() if "-" in (question, document) else None
+    if question == "-" and piped is not None:
+        question, piped = piped.decode("utf-8", "replace"), None
+    elif batch is not None:
+        question = Path(batch).read_text("utf-8", "replace")
+    if not question.strip():
+        raise UsageError("The question is empty." if batch is None else "The batch holds no question.")
+    return question, piped
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -10,13 +10,14 @@ import hashlib
 import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pathspec import GitIgnoreSpec
 from torch import Tensor
 
 from gfqa.answer import prompt
@@ -126,6 +127,34 @@ def open_memory(
         reused=len(arrays.ids) - prefilled,
         prefilled=prefilled,
         seconds=time.monotonic() - began,
+    )
+
+
+def restricted(memory: Memory, globs: Sequence[str]) -> Memory:
+    """The memory of only the documents whose paths match a glob (gitignore syntax).
+
+    UsageError where none does, and for the chained layout, whose documents are one chain.
+    """
+    if memory.state is not None:
+        raise UsageError("The documents of a chained cache cannot be asked one by one.")
+    spec = GitIgnoreSpec.from_lines(globs)
+    chosen = [number for number, origin in enumerate(memory.origins) if spec.match_file(origin.entry.path)]
+    if not chosen:
+        raise UsageError(f"No document of the cache matches {', '.join(globs)}.")
+    bounds = (*memory.starts, len(memory.ids))
+    kept = np.concatenate([np.arange(bounds[number], bounds[number + 1]) for number in chosen])
+    lengths = [bounds[number + 1] - bounds[number] for number in chosen]
+    starts = np.cumsum([0, *lengths])[:-1]
+    rows = torch.from_numpy(kept).to(memory.cache.ids.device)
+    prefilled = sum(length for number, length in zip(chosen, lengths) if memory.origins[number].cache is None)
+    return replace(
+        memory,
+        cache=KeyCache(memory.cache.ids[rows], memory.cache.keys[rows], torch.from_numpy(starts).to(rows.device)),
+        ids=memory.ids[kept],
+        starts=tuple(starts.tolist()),
+        origins=tuple(memory.origins[number] for number in chosen),
+        reused=len(kept) - prefilled,
+        prefilled=prefilled,
     )
 
 

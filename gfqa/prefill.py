@@ -19,7 +19,7 @@ from gfqa.cachestore import SEGMENT_TOKENS, MemoryArrays, StoreWriter, chain_key
 from gfqa.model.key_cache import dequantise_keys, quantise_keys
 from gfqa.reader import Reader
 
-TOKENS_AT_ONCE = {"cpu": 8192, "cuda": 65536}
+TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 65536}
 """Padded tokens in one call of the model, by kind of device."""
 
 Ids = npt.NDArray[Any]
