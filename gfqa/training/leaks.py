@@ -96,14 +96,10 @@ def held_out(ready: Path | None, repositories: Path | None) -> Held:
                     held.add_question(qa["question"])
     if repositories is not None:
         for file in sorted(repositories.rglob("*")):
-            if (
-                file.is_file()
-                and not file.is_symlink()
-                and 0 < file.stat().st_size < 1_000_000
-                and ".git" not in file.parts
-            ):
-                text = file.read_bytes().decode("utf-8", "ignore")
-                held.add_document(f"{file.relative_to(repositories).as_posix()}", text)
+            name = file.relative_to(repositories).as_posix()
+            usable = file.is_file() and not file.is_symlink() and file.stat().st_size < 1_000_000
+            if usable and not _SHARED.search(name):
+                held.add_document(name, file.read_bytes().decode("utf-8", "ignore"))
     return held
 
 

@@ -46,6 +46,7 @@ def test_report_counts_questions_and_texts(tmp_path: Path) -> None:
     write_jsonl(ready / "squad-1.1-dev.jsonl.xz", [document])
     (repos / "held").mkdir(parents=True)
     (repos / "held" / "a.py").write_text(prose(5))
+    (repos / "held" / "LICENSE.md").write_text(prose(6))
     units = [
         unit("s", "g", "a", prose(6), [{"q": question.lower(), "a": ["x"], "kind": "span"}]),
         unit("s", "g", "b", prose(5), []),
