@@ -87,8 +87,12 @@ def ingest(
     device: Device = "auto",
     include: Annotated[list[str] | None, typer.Option(help="Read only what matches (gitignore syntax).")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out what matches (gitignore syntax).")] = None,
-    include_secrets: Annotated[bool, typer.Option(help="Also read .env files, keys and the like.")] = False,
-    strict: Annotated[bool, typer.Option(help="Exit 1 if a file was skipped that was not ignored.")] = False,
+    include_secrets: Annotated[
+        bool, typer.Option("--include-secrets", help="Also read .env files, keys and the like.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 if a file was skipped that was not ignored.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -141,8 +145,12 @@ def ask(
     device: Device = "auto",
     sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
     max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
-    fail_not_found: Annotated[bool, typer.Option(help="Exit 5 if the documents do not answer.")] = False,
-    require_fresh: Annotated[bool, typer.Option(help="Exit 3 if a file changed since it was ingested.")] = False,
+    fail_not_found: Annotated[
+        bool, typer.Option("--fail-not-found", help="Exit 5 if the documents do not answer.")
+    ] = False,
+    require_fresh: Annotated[
+        bool, typer.Option("--require-fresh", help="Exit 3 if a file changed since it was ingested.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
