@@ -63,6 +63,7 @@ class Forward:
         wrap: Callable[[Any], Any] = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
         self._finch, self._gold, self._loss = wrap(finch_block), wrap(gold_block), wrap(cross_entropy)
         self._flex_attention = wrap(_flex_attention()) if flex else None
+        self._flex_mask: FlexMask | None = None
 
     def language(self, ids: Tensor, starts: Tensor, targets: Tensor, round_keys: bool) -> tuple[Tensor, Tensor]:
         """ids, targets [B, T], starts bool [B, T] -> (summed loss, hits [B*T])."""
@@ -83,7 +84,8 @@ class Forward:
         attend = self._question_attention(spans)
         x, starts = x[:, -n_questions:].contiguous(), starts[:, -n_questions:].contiguous()
         for block in self._gold_blocks():
-            x = self._gold(block, x, starts, inputs, attend)
+            # Not compiled: `attend` holds this batch's mask, and a compiled block would be compiled anew for each.
+            x = gold_block(block, x, starts, inputs, attend)
         chosen = targets.flatten()
         return self._loss(self.model, x.flatten(0, 1), chosen)  # type: ignore[no-any-return]
 
@@ -110,7 +112,9 @@ class Forward:
         if self._flex_attention is None:
             mask = dense_mask(spans)
             return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        block_mask = flex_mask(spans)
+        if self._flex_mask is None:
+            self._flex_mask = FlexMask(spans)
+        block_mask = self._flex_mask.of(spans)
         flex = self._flex_attention
         return lambda q, k, v: flex(q, k, v, block_mask)
 
@@ -138,21 +142,38 @@ def _flex_attention() -> Callable[..., Tensor]:
     return attend
 
 
-def flex_mask(spans: Spans) -> Any:
-    """The same rule as `dense_mask` as a block mask, whose empty blocks cost nothing."""
-    from torch.nn.attention.flex_attention import create_block_mask
+class FlexMask:
+    """The same rule as `dense_mask` as a block mask, whose empty blocks cost nothing.
 
-    batch, n_questions = spans.chain.shape
-    n_documents = spans.document_context.shape[1]
-    key_context = F.pad(spans.document_context, (0, n_questions), value=-1)
-    key_chain = F.pad(spans.chain, (n_documents, 0), value=-1)
-    question_context, chain = spans.question_context, spans.chain
+    The mask function and the tensors it reads live as long as this object: a new closure a step would be compiled anew.
+    """
 
-    def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        document = question_context[b, q] == key_context[b, k]
-        own = (chain[b, q] == key_chain[b, k]) & (k - n_documents <= q)
-        return document | own
+    def __init__(self, spans: Spans) -> None:
+        self._n_documents, self._n_questions = spans.document_context.shape[1], spans.chain.shape[1]
+        n_documents = self._n_documents
+        key_context = F.pad(spans.document_context, (0, self._n_questions), value=-1)
+        key_chain = F.pad(spans.chain, (n_documents, 0), value=-1)
+        question_context, chain = spans.question_context.clone(), spans.chain.clone()
+        self._key_context, self._key_chain = key_context, key_chain
+        self._question_context, self._chain = question_context, chain
 
-    return create_block_mask(
-        sees, batch, None, n_questions, n_documents + n_questions, device=spans.chain.device, _compile=chain.is_cuda
-    )
+        def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            document = question_context[b, q] == key_context[b, k]
+            own = (chain[b, q] == key_chain[b, k]) & (k - n_documents <= q)
+            return document | own
+
+        self._sees = sees
+
+    def of(self, spans: Spans) -> Any:
+        """The block mask of one batch, of the shape this object was made for."""
+        from torch.nn.attention.flex_attention import create_block_mask
+
+        self._key_context[:, : self._n_documents].copy_(spans.document_context)
+        self._key_chain[:, self._n_documents :].copy_(spans.chain)
+        self._question_context.copy_(spans.question_context)
+        self._chain.copy_(spans.chain)
+        total = self._n_documents + self._n_questions
+        on_gpu, batch = self._chain.is_cuda, self._chain.shape[0]
+        return create_block_mask(
+            self._sees, batch, None, self._n_questions, total, device=self._chain.device, _compile=on_gpu
+        )
