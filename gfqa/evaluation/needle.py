@@ -1,7 +1,8 @@
 """E5: one fact in a long haystack, or one pair in a long list, by length and depth.
 
-The haystack is the development paragraphs in random order, one document of the asked length; facts, key formats and wordings
-come from the halves that training never draws from.
+The haystack is the development paragraphs in random order, one document of the asked length. Names, values and key formats
+come from the half that training never draws from; `needle-wording` also takes relations and wordings from there, among them
+forms whose value stands before its key.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def needles(
-    answerer: Answerer, lengths: tuple[int, ...] = (4_096, 16_384), trials: int = 4, many: bool = False
+    answerer: Answerer,
+    lengths: tuple[int, ...] = (4_096, 16_384),
+    trials: int = 4,
+    many: bool = False,
+    new_wording: bool = False,
 ) -> dict[str, Any]:
     """Recall of single needles at each length (tokens) and depth, `trials` each.
 
-    many: the haystack as documents of one paragraph each instead of one long document. Figures: recall in percent by
+    many: the haystack as documents of one paragraph each instead of one long document. new_wording: relations, statements
+    and questions in wordings that training never saw. Figures: recall in percent by
     length, and `cells`, "length@depth" to recall.
     """
     cells: dict[str, float] = {}
@@ -36,7 +42,7 @@ def needles(
             right = 0
             for trial in range(trials):
                 rng = random.Random(f"{length}:{depth}:{trial}")
-                right += _one(answerer, rng, length, depth, many)
+                right += _one(answerer, rng, length, depth, many, new_wording)
             cells[f"{length}@{depth:.2f}"] = 100 * right / trials
             row.append(100 * right / trials)
             n += trials
@@ -44,11 +50,11 @@ def needles(
     return {**figures, "cells": cells, "n": n}
 
 
-def _one(answerer: Answerer, rng: random.Random, length: int, depth: float, many: bool) -> bool:
+def _one(answerer: Answerer, rng: random.Random, length: int, depth: float, many: bool, new_wording: bool) -> bool:
     words = Words(held_out=True)
     key, value = distinct(words.key, rng, 1)[0], words.value(rng)
-    relation = rng.choice(split_templates(RELATIONS, True))
-    line, qa = needle(rng, key, value, relation, held_out=True)
+    relation = rng.choice(split_templates(RELATIONS, new_wording))
+    line, qa = needle(rng, key, value, relation, held_out=new_wording, reversed_share=0.0)
     texts = haystack(answerer.tokens, rng, length)
     if many:
         at = min(round(depth * len(texts)), len(texts) - 1)

@@ -30,6 +30,10 @@ MEASURES: dict[str, tuple[str, Measure]] = {
         "E5: one needle among many documents",
         lambda a, o: needle.needles(a, tuple(o.lengths), o.trials, many=True),
     ),
+    "needle-wording": (
+        "E5: one needle in one long document, worded as no training example is",
+        lambda a, o: needle.needles(a, tuple(o.lengths), o.trials, new_wording=True),
+    ),
     "pairs": ("E5: key-value lists", lambda a, o: needle.pairs(a, tuple(o.lengths))),
 }
 

@@ -78,12 +78,14 @@ def insert_at_depth(haystack: str, line: str, depth: float) -> str:
     return haystack[:at] + before + line + glue + haystack[at:].lstrip(" ")
 
 
-def needle(rng: random.Random, key: str, value: str, relation: str, *, held_out: bool = False) -> tuple[str, Question]:
-    """The sentence that states one fact, and the question for it."""
+def needle(
+    rng: random.Random, key: str, value: str, relation: str, *, held_out: bool = False, reversed_share: float = 0.06
+) -> tuple[str, Question]:
+    """The sentence that states one fact, and the question for it; a share of the trained forms asks for the key."""
     slots = {"k": key, "v": value, "r": relation}
     line = rng.choice(split_templates(_NEEDLES, held_out)).format(**slots)
     line = line[0].upper() + line[1:] if line.startswith("the ") else line
-    if rng.random() < 0.06 and not held_out:
+    if rng.random() < reversed_share and not held_out:
         return line, question(rng.choice(_REVERSE_QUESTIONS).format(**slots), key, "kv_reverse", names=[value])
     asked = rng.choice(split_templates(_NEEDLE_QUESTIONS, held_out)).format(**slots)
     return line, question(asked, value, "needle", names=[key])
