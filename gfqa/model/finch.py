@@ -31,6 +31,13 @@ def log_decay(w: Tensor, floor: float | None) -> Tensor:
 class FinchTimeMix(nn.Module):
     """y_t = r_t (S + u k_t v_t), S <- a_t S + k_t v_t; W_o(group_norm(y) * silu(g))."""
 
+    time_maa_x: nn.Parameter
+    time_maa_w: nn.Parameter
+    time_maa_k: nn.Parameter
+    time_maa_v: nn.Parameter
+    time_maa_r: nn.Parameter
+    time_maa_g: nn.Parameter
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c, inner = config.n_embd, config.lora.shift

@@ -16,6 +16,13 @@ from gfqa.model.state import BlockState
 class FinchC2TimeMix(nn.Module):
     """W_o LN(wkv(r, k (1 - a), v) + v2); the ablation switches are `use_one_minus_w` and `use_v2`."""
 
+    time_maa_x: nn.Parameter
+    time_maa_r: nn.Parameter
+    time_maa_k: nn.Parameter
+    time_maa_v: nn.Parameter
+    time_maa_w: nn.Parameter
+    time_maa_v2: nn.Parameter
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c, inner = config.n_embd, config.lora.shift

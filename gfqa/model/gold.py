@@ -40,6 +40,12 @@ class GoldInputs:
 class GoldTimeMix(nn.Module):
     """W_o LN_x(softmax attention of LN_q(W_q x_q) over the keys and values of cached and own tokens)."""
 
+    time_maa_x: nn.Parameter
+    time_maa_q: nn.Parameter
+    time_maa_v_cache: nn.Parameter
+    time_maa_k: nn.Parameter
+    time_maa_v: nn.Parameter
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c, inner = config.n_embd, config.gold_lora

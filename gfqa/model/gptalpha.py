@@ -14,6 +14,11 @@ from gfqa.model.state import BlockState
 class GPTAlphaTimeMix(nn.Module):
     """W_o LN_x(softmax attention of LN(q), LN(k), LN(v)); the state holds k and v after their norms, before RoPE."""
 
+    time_maa_x: nn.Parameter
+    time_maa_r: nn.Parameter
+    time_maa_k: nn.Parameter
+    time_maa_v: nn.Parameter
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c, inner = config.n_embd, config.lora.shift

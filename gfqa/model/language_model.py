@@ -81,7 +81,7 @@ class LanguageModel(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """LN0 of the embeddings: ids [...] -> [..., C]."""
-        return self.blocks[0].ln0(self.emb(ids))  # type: ignore[operator, union-attr]
+        return self.blocks[0].ln0(self.emb(ids))  # type: ignore[operator]
 
     def decompress(self, e: Tensor, compressed: Tensor) -> Tensor:
         """kappa = rms(W_b [e ; c]): embeddings [..., C], compressed keys [..., key_width] -> [..., C]."""
@@ -89,7 +89,7 @@ class LanguageModel(nn.Module):
 
     def gold_layers(self) -> list[GoldTimeMix]:
         """The GOLD time mixes, bottom first."""
-        return [block.att for block in self.blocks if isinstance(block.att, GoldTimeMix)]  # type: ignore[misc]
+        return [block.att for block in self.blocks if isinstance(block.att, GoldTimeMix)]
 
     def logits(self, x: Tensor) -> Tensor:
         """Stream [..., C] -> logits [..., V] float32."""

@@ -43,7 +43,7 @@ def finch_block(block: Block, x: Tensor, starts: Tensor) -> Tensor:
 
 def gold_block(block: Block, x: Tensor, starts: Tensor, inputs: GoldInputs, attend: Attend) -> Tensor:
     """One GOLD block over the last Tq positions of packed rows, [B, Tq, C] -> [B, Tq, C]."""
-    x = x + block.att.train_forward(block.ln1(x), starts, inputs, attend)  # type: ignore[operator, union-attr]
+    x = x + block.att.train_forward(block.ln1(x), starts, inputs, attend)  # type: ignore[operator]
     return x + block.ffn(block.ln2(x), None, starts)[0]
 
 
@@ -72,7 +72,7 @@ class Forward:
         inputs = self._inputs(e, compressed, starts, visible)
         for block in self._gold_blocks():
             x = self._gold(block, x, starts, inputs, causal)
-        return self._loss(self.model, x.flatten(0, 1), targets.flatten())  # type: ignore[no-any-return]
+        return self._loss(self.model, x.flatten(0, 1), targets.flatten())
 
     def questions(
         self, ids: Tensor, starts: Tensor, targets: Tensor, spans: Spans, round_keys: bool
@@ -87,7 +87,7 @@ class Forward:
             # Not compiled: `attend` holds this batch's mask, and a compiled block would be compiled anew for each.
             x = gold_block(block, x, starts, inputs, attend)
         chosen = targets.flatten()
-        return self._loss(self.model, x.flatten(0, 1), chosen)  # type: ignore[no-any-return]
+        return self._loss(self.model, x.flatten(0, 1), chosen)
 
     def _lower(self, ids: Tensor, starts: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
         e = x = self.model.embed(ids)
@@ -137,7 +137,7 @@ def _flex_attention() -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
 
     def attend(q: Tensor, k: Tensor, v: Tensor, block_mask: Any) -> Tensor:
-        return flex_attention(q, k, v, block_mask=block_mask)  # type: ignore[return-value]
+        return flex_attention(q, k, v, block_mask=block_mask)
 
     return attend
 

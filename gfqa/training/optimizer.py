@@ -52,8 +52,8 @@ class Optimizer:
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self.config = config
         self.steps = 0
-        by_shape: dict[tuple[int, ...], list[nn.Parameter]] = defaultdict(list)
-        others: list[tuple[str, nn.Parameter]] = []
+        by_shape: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+        others: list[tuple[str, Tensor]] = []
         for name, parameter in model.named_parameters():
             if config.use_muon and MATRIX.fullmatch(name):
                 by_shape[tuple(parameter.shape)].append(parameter)

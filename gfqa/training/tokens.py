@@ -13,6 +13,7 @@ import lzma
 import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from gfqa.tokenizer import load_tokenizer
 CHUNK = 64
 
 
-def documents(path: Path) -> Iterator[dict[str, str]]:
+def documents(path: Path) -> Iterator[dict[str, Any]]:
     """The records of a JSONL.xz file."""
     with lzma.open(path, "rt", encoding="utf-8") as file:
         for line in file:
