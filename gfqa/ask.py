@@ -20,6 +20,7 @@ from gfqa.answer.generate import generate
 from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, open_memory
 from gfqa.reader import open_model
+from gfqa.reread import PASSAGES, can_reread, read_again
 
 __all__ = ["Answer", "Citation", "Memory", "ask", "changed_documents", "choose_caches", "open_memory", "open_model"]
 
@@ -99,9 +100,12 @@ def ask(
     *,
     citations: int = 3,
     max_tokens: int = 64,
+    reread: bool = True,
     on_text: Callable[[str], None] = lambda chunk: None,
 ) -> Answer:
     """Answer one question, greedily and deterministically; on_text receives the answer as it comes.
+
+    reread: read the best passages again with the question, where the model was trained for it.
 
     UsageError for an empty question.
     """
@@ -110,17 +114,25 @@ def ask(
     began = time.monotonic()
     reader = memory.reader
     ids = prompt.question_ids(reader.tokenizer, question)
-    generated = generate(
+    twice = reread and can_reread(memory)
+    first = generate(
         memory.decode,
         reader.tokenizer,
         ids,
         memory.state,
         device=reader.device,
         max_tokens=max_tokens,
-        on_text=on_text,
+        on_text=(lambda chunk: None) if twice else on_text,
     )
+    looked = time.monotonic()
+    generated, read, chain = first, 0, None
+    if twice:
+        second = read_again(memory, question, first, max_tokens=max_tokens, on_text=on_text)
+        generated, read, chain = second.generated, second.tokens, second.chain
     decoded = time.monotonic()
-    cited = _cite(memory, generated.mass, generated.text, citations) if generated.mass is not None else ()
+    cited: tuple[Citation, ...] = ()
+    if generated.found and first.mass is not None:
+        cited = _cite(memory, first.mass, generated.text, citations, chain)
     done = time.monotonic()
     return Answer(
         question=question,
@@ -137,25 +149,28 @@ def ask(
             "reused": memory.reused,
             "prefilled": memory.prefilled,
             "question": len(ids),
-            "reread": 0,
+            "reread": read,
             "generated": len(generated.ids),
         },
         timing={
             "load": memory.seconds,
-            "decode": decoded - began,
+            "decode": looked - began,
+            "reread": decoded - looked,
             "cite": done - decoded,
             "total": memory.seconds + time.monotonic() - began,
         },
     )
 
 
-def _cite(memory: Memory, mass: Tensor, answer: str, count: int) -> tuple[Citation, ...]:
+def _cite(memory: Memory, mass: Tensor, answer: str, count: int, chain: int | None) -> tuple[Citation, ...]:
+    """The best places; the document that answered when read again (number `chain`) comes first."""
     tokenizer = memory.reader.tokenizer
     # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
     padded = np.zeros(len(memory.ids), np.float32)
     padded[: len(mass)] = mass.numpy()
     cited = []
-    for span in find_spans(padded, memory.ids, memory.starts, answer.encode(), tokenizer, count):
+    spans = find_spans(padded, memory.ids, memory.starts, answer.encode(), tokenizer, max(count, PASSAGES))
+    for span in sorted(spans, key=lambda span: span.chain != chain)[:count]:
         origin = memory.origins[span.chain]
         entry, begin = origin.entry, memory.starts[span.chain]
         ids = memory.ids[begin : begin + entry.n_tokens]

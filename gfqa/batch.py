@@ -23,7 +23,13 @@ class Outcome:
 
 
 def run(
-    memory: Memory, lines: str, on_answer: Callable[[dict[str, Any]], None], *, citations: int = 3, max_tokens: int = 64
+    memory: Memory,
+    lines: str,
+    on_answer: Callable[[dict[str, Any]], None],
+    *,
+    citations: int = 3,
+    max_tokens: int = 64,
+    reread: bool = True,
 ) -> Outcome:
     """Answer every line: a question, or an object {"id", "question", "only"} where the line starts with `{`.
 
@@ -36,7 +42,7 @@ def run(
         try:
             name, question, only = _parsed(text)
             chosen = restricted(memory, only) if only else memory
-            answer = ask(chosen, question, citations=citations, max_tokens=max_tokens)
+            answer = ask(chosen, question, citations=citations, max_tokens=max_tokens, reread=reread)
         except GfqaError as error:
             failed += 1
             problem = {"code": error.exit_code, "message": error.message}

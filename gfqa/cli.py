@@ -145,6 +145,9 @@ def ask(
     device: Device = "auto",
     sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
     max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
+    no_reread: Annotated[
+        bool, typer.Option("--no-reread", help="Answer at first sight: faster, worse on prose.")
+    ] = False,
     fail_not_found: Annotated[
         bool, typer.Option("--fail-not-found", help="Exit 5 if the documents do not answer.")
     ] = False,
@@ -176,13 +179,17 @@ def ask(
     if batch is not None:
         from gfqa import batch as batches
 
-        outcome = batches.run(memory, question, console.json, citations=sources, max_tokens=max_tokens)
+        outcome = batches.run(
+            memory, question, console.json, citations=sources, max_tokens=max_tokens, reread=not no_reread
+        )
         if outcome.failed:
             raise typer.Exit(1)
         not_found = outcome.not_found > 0
     else:
         on_text = (lambda chunk: None) if as_json else console.stream
-        answer = use_case.ask(memory, question, citations=sources, max_tokens=max_tokens, on_text=on_text)
+        answer = use_case.ask(
+            memory, question, citations=sources, max_tokens=max_tokens, reread=not no_reread, on_text=on_text
+        )
         if as_json:
             console.json(answer.to_json())
         else:

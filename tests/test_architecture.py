@@ -13,7 +13,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in pa
 
 ENTRY = {"cli", "console", "guard"}
 USE_CASES = {"ingest", "ask", "models", "training", "serve"}
-SHARED_BY_USE_CASES = {"reader", "prefill", "memory"}
+SHARED_BY_USE_CASES = {"reader", "prefill", "memory", "reread"}
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
 RANK = {
@@ -25,8 +25,8 @@ RANK = {
     **dict.fromkeys(PARTS, 1),
     **dict.fromkeys(PRIMITIVES, 0),
 }
-# The memory is built by prefill, and both need an opened model: the order among the shared ones.
-SHARED_ORDER = ["reader", "prefill", "memory"]
+# The memory is built by prefill, both need an opened model, reading twice needs a memory: the order among the shared ones.
+SHARED_ORDER = ["reader", "prefill", "memory", "reread"]
 TORCH_FREE = (
     "cachestore",
     "documents",

@@ -26,7 +26,10 @@ Decode = Callable[[Tensor, Any, list[Tensor]], tuple[Tensor, Any]]
 
 @dataclass(frozen=True)
 class Generated:
-    """An answer. text: stripped, "" when not found; score: 0..1; mass: [S] float32 on the CPU, None without GOLD layers."""
+    """An answer. text: stripped, "" when not found; score: 0..1; mass: [S] float32 on the CPU, None without GOLD layers.
+
+    When nothing was found the mass is that of the question alone: where the model looked.
+    """
 
     text: str
     ids: tuple[int, ...]
@@ -68,7 +71,8 @@ def generate(
         if not ids and none is not None:
             score = -math.expm1(float(row[none]))
             if int(row.argmax()) == none:
-                return Generated("", (), False, score, None)
+                looked = pool_attention(attention).float().cpu() if attention else None
+                return Generated("", (), False, score, looked)
         allowed = row.index_fill(0, banned, -math.inf)
         if not ids:
             allowed = allowed.index_fill(0, first_banned, -math.inf)

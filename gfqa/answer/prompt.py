@@ -56,15 +56,15 @@ def question_ids(tokenizer: Encoder, question: str) -> list[int]:
     return tokenizer.encode(f"\n\nUser: {question}\n\nAssistant:")
 
 
-def reread_ids(tokenizer: Encoder, question: str, path: str, passage: str) -> list[int]:
+def reread_ids(tokenizer: Encoder, question: str, passage: Sequence[int]) -> list[int]:
     """The question, a passage of a document, the question again: the passage is read knowing what is asked.
 
-    Needs a tokenizer with control pieces.
+    passage: ids of a document chain, its header first (`document_ids`), of which the text may be any part. Needs a tokenizer
+    with control pieces.
     """
     control = tokenizer.control
-    asked = tokenizer.encode(" " + question.strip())
-    read = [control["doc"], *tokenizer.encode(document_header(path)), *tokenizer.encode(passage)]
-    return [control["q"], *asked, *read, control["q"], *asked, control["a"]]
+    asked = [control["q"], *tokenizer.encode(" " + question.strip())]
+    return [*asked, *passage, *asked, control["a"]]
 
 
 def answer_ids(tokenizer: Encoder, answer: str | None) -> list[int]:

@@ -74,10 +74,10 @@ class Answerer(Protocol):
 class AskAnswerer:
     """Answers exactly as `gfqa ask` does."""
 
-    def __init__(self, reader: Reader, *, citations: int = 3, max_tokens: int = 48) -> None:
+    def __init__(self, reader: Reader, *, citations: int = 3, max_tokens: int = 48, reread: bool = True) -> None:
         if reader.config.layout != "independent":
             raise ModelError(f"The evaluation needs the independent layout; {reader.name} is {reader.config.layout}.")
-        self.reader, self.citations, self.max_tokens = reader, citations, max_tokens
+        self.reader, self.citations, self.max_tokens, self.reread = reader, citations, max_tokens, reread
 
     def tokens(self, text: str) -> int:
         return len(self.reader.tokenizer.encode(text))
@@ -90,7 +90,7 @@ class AskAnswerer:
     def answer(self, memory: Memory, questions: Sequence[str]) -> list[Answered]:
         found = []
         for question in questions:
-            answer = ask(memory, question, citations=self.citations, max_tokens=self.max_tokens)
+            answer = ask(memory, question, citations=self.citations, max_tokens=self.max_tokens, reread=self.reread)
             cited = tuple(Cited(c.path, c.start_line, c.end_line) for c in answer.citations)
             found.append(Answered(answer.text, answer.score, cited))
         return found
@@ -183,7 +183,7 @@ class BatchAnswerer(AskAnswerer):
     """The same greedy answers, questions of equal length decoded together. Does not read twice."""
 
     def __init__(self, reader: Reader, *, citations: int = 3, max_tokens: int = 48, batch: int = 64) -> None:
-        super().__init__(reader, citations=citations, max_tokens=max_tokens)
+        super().__init__(reader, citations=citations, max_tokens=max_tokens, reread=False)
         self.batch = batch
 
     def answer(self, memory: Memory, questions: Sequence[str]) -> list[Answered]:

@@ -62,6 +62,8 @@ def measure(
 
 def _flag(name: str, value: Any) -> list[Any]:
     flag = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return [flag] if value else []
     return [flag, *value] if isinstance(value, list | tuple) else [flag, value]
 
 
@@ -90,6 +92,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--limit", type=int, help="at most this many questions, drawn with a fixed seed")
     parser.add_argument("--batch", type=int, default=0, help="decode so many questions together; 0: through `gfqa ask`")
+    parser.add_argument(
+        "--no-reread", action="store_true", help="do not read the best passages again with the question"
+    )
     parser.add_argument("--repo", type=Path, nargs="*", default=[], help="repositories for lookup")
     parser.add_argument("--tokens", type=int, nargs="*", default=[20_000], help="sizes for lookup, in tokens")
     parser.add_argument("--lengths", type=int, nargs="*", default=[4_096, 16_384], help="lengths for needle and pairs")
@@ -103,7 +108,11 @@ def _run(options: argparse.Namespace, on_result: Callable[[Result], None] = lamb
         if name not in MEASURES:
             raise UsageError(f"There is no measure {name!r}.", hint=f"Measures: {', '.join(MEASURES)}.")
     reader = open_model(options.model, options.device)
-    answerer = BatchAnswerer(reader, batch=options.batch) if options.batch > 0 else AskAnswerer(reader)
+    answerer = (
+        BatchAnswerer(reader, batch=options.batch)
+        if options.batch > 0
+        else AskAnswerer(reader, reread=not options.no_reread)
+    )
     flags = {name: value for name, value in vars(options).items() if value not in (None, []) and name != "measures"}
     results = []
     for name in options.measures:

@@ -73,6 +73,8 @@ class ModelConfig:
     tie_embeddings: bool = False
     length_scale: float | None = None
     """GOLD queries are multiplied by log(visible keys) / log(length_scale); None is the reference's constant 1."""
+    reread_tokens: int = 0
+    """Tokens of a passage that the model was trained to read again with the question; 0: it was not."""
     tokenizer: str = "tokenizer.model"
     lora: LoraSizes = field(default_factory=LoraSizes)
 

@@ -150,7 +150,7 @@ def question_row(
         for asked in questions_of(pool, units, share, shape.unanswerable, rng):
             question = vary(asked.question, rng)
             if rng.random() < shape.reread:
-                prompt = reread_ids(tokenizer, question, *passage(asked, rng))
+                prompt = reread_ids(tokenizer, question, document_ids(tokenizer, *passage(asked, rng))[0])
             elif asked.kind in BACKWARD_KINDS and rng.random() > BACKWARD_SHARE:
                 continue
             else:

@@ -1,0 +1,75 @@
+"""Reading twice: the best passages of the first look, read again between two copies of the question.
+
+The documents were read before anybody knew the question. A passage of a few hundred tokens is cheap to read again knowing
+it, which a model is trained for where its configuration gives `reread_tokens`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfqa.answer import prompt
+from gfqa.answer.citations import Span, find_spans
+from gfqa.answer.generate import Generated, generate
+from gfqa.memory import Memory
+
+PASSAGES = 3
+"""At most so many passages, of different documents; the first that answers is taken."""
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second look: the answer, tokens read for it, and the number of the document that answered (None: none did)."""
+
+    generated: Generated
+    tokens: int
+    chain: int | None
+
+
+def can_reread(memory: Memory) -> bool:
+    """Whether the model was trained for it; a chained corpus goes on from its own state, where a passage has no place."""
+    return memory.reader.config.reread_tokens > 0 and memory.state is None
+
+
+def read_again(
+    memory: Memory, question: str, first: Generated, *, max_tokens: int, on_text: Callable[[str], None]
+) -> Second:
+    """Read the passages the first look points at, best first, until one answers; the first answer stands if none does."""
+    tokenizer, read = memory.reader.tokenizer, 0
+    for span in _candidates(memory, first):
+        ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
+        read += len(ids)
+        again = generate(
+            memory.decode, tokenizer, ids, device=memory.reader.device, max_tokens=max_tokens, on_text=on_text
+        )
+        if again.found:
+            return Second(again, read, span.chain)
+    if first.found:
+        on_text(first.text)
+    return Second(first, read, None)
+
+
+def passage(memory: Memory, span: Span) -> list[int]:
+    """Ids of the document's header and of about `reread_tokens` tokens around the span, from a line's start if one is near."""
+    entry, begin = memory.origins[span.chain].entry, memory.starts[span.chain]
+    ids = np.asarray(memory.ids[begin : begin + entry.n_tokens])
+    header, width = entry.header_tokens, memory.reader.config.reread_tokens
+    middle = (span.start + span.end) // 2
+    high = min(len(ids), max(header, middle - width // 2) + width)
+    low = max(header, high - width)
+    if low > header:
+        piece = memory.reader.tokenizer.piece_bytes
+        lines = (at + 1 for at in range(low, min(low + width // 6, span.start)) if b"\n" in piece(int(ids[at])))
+        low = next(lines, low)
+    return [int(id) for id in (*ids[:header], *ids[low:high])]
+
+
+def _candidates(memory: Memory, first: Generated) -> list[Span]:
+    if first.mass is None:
+        return []
+    return find_spans(
+        first.mass.numpy(), memory.ids, memory.starts, first.text.encode(), memory.reader.tokenizer, PASSAGES
+    )
