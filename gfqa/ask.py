@@ -138,7 +138,8 @@ def ask(
         question=question,
         text=generated.text,
         found=generated.found,
-        score=generated.score,
+        # The first look's: only it has seen everything, and it tells missing documents better.
+        score=first.score,
         located=reader.config.n_gold > 0,
         citations=cited,
         changed=changed_documents(memory),

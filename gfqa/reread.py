@@ -10,14 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span, find_spans
-from gfqa.answer.generate import Generated, generate
+from gfqa.answer.generate import Decode, Generated, generate
 from gfqa.memory import Memory
+from gfqa.model import KeyCache, ModelState
 
 PASSAGES = 3
 """At most so many passages, of different documents; the first that answers is taken."""
+SURROUNDINGS = 4096
+"""Cached tokens of the passage's own document that the second look attends over: its cost must not grow with the cache."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,8 @@ def read_again(
     for span in _candidates(memory, first):
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
         read += len(ids)
-        again = generate(
-            memory.decode, tokenizer, ids, device=memory.reader.device, max_tokens=max_tokens, on_text=on_text
-        )
+        decode = _decode_over(memory, span)
+        again = generate(decode, tokenizer, ids, device=memory.reader.device, max_tokens=max_tokens, on_text=on_text)
         if again.found:
             return Second(again, read, span.chain)
     if first.found:
@@ -65,6 +69,23 @@ def passage(memory: Memory, span: Span) -> list[int]:
         lines = (at + 1 for at in range(low, min(low + width // 6, span.start)) if b"\n" in piece(int(ids[at])))
         low = next(lines, low)
     return [int(id) for id in (*ids[:header], *ids[low:high])]
+
+
+def _decode_over(memory: Memory, span: Span) -> Decode:
+    """Decode steps over the surroundings of the span in its own document."""
+    begin = memory.starts[span.chain]
+    low = begin + max(0, (span.start + span.end - SURROUNDINGS) // 2)
+    high = min(begin + memory.origins[span.chain].entry.n_tokens, low + SURROUNDINGS)
+    cache = memory.cache
+    near = KeyCache(
+        cache.ids[low:high], cache.keys[low:high], torch.zeros(1, dtype=torch.long, device=cache.ids.device)
+    )
+    model = memory.reader.model
+
+    def decode(ids: Tensor, state: ModelState | None, attention: list[Tensor]) -> tuple[Tensor, ModelState]:
+        return model.decode(ids, state, near, attention=attention, last_only=True)
+
+    return decode
 
 
 def _candidates(memory: Memory, first: Generated) -> list[Span]:
