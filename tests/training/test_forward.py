@@ -71,14 +71,15 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
         keys = torch.cat([rounded(model.prefill(d[None])[0][0], form) for d in mine])
         first = torch.tensor([sum(len(d) for d in mine[:i]) for i in range(len(mine))])
         memory = KeyCache(torch.cat(mine), keys, first)
-        if round_keys:
-            # In training a question's own keys are rounded too; the application keeps them, so compare only loosely.
-            continue
         logits, _ = model.decode(question[None], None, memory)
         expected = expected + F.cross_entropy(logits[0, :-1], question[1:], reduction="sum")
         expected_hits += (logits[0, :-1].argmax(-1) == question[1:]).tolist()
-    assert torch.isfinite(loss)
-    if not round_keys:
+    if round_keys:
+        # In training a question's own keys are rounded too; the application keeps them as they are.
+        torch.testing.assert_close(loss, expected, rtol=1e-2, atol=1e-2)
+        exact, _ = forward.questions(ids, starts, targets, spans, False)
+        assert loss != exact
+    else:
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
         assert hits.view(targets.shape)[targets >= 0].tolist() == expected_hits
 
