@@ -47,13 +47,28 @@ class Commands(TyperGroup):
         given = list(sys.argv[1:] if args is None else args)
         options = given[: given.index("--")] if "--" in given else given
         run = super().main
-        code = _run(
-            lambda: run(given, prog_name, complete_var, False, windows_expand_args, **extra),
-            Console(as_json="--json" in options),
-        )
+        console = Console(as_json="--json" in options)
+        if complete_var is None and (help := self._help(given)) is not None:
+            code = _run(lambda: console.block(help), console)
+        else:
+            code = _run(lambda: run(given, prog_name, complete_var, False, windows_expand_args, **extra), console)
         if standalone_mode:
             sys.exit(code)
         return code
+
+    def _help(self, given: list[str]) -> str | None:
+        """The help of `COMMAND… --help`, without parsing: that would load what checks values, two thirds of the time."""
+        if not given or given[-1] not in ("-h", "--help"):
+            return None
+        command: Any = self
+        context = command.context_class(command, info_name="gfqa", **command.context_settings)
+        for word in given[:-1]:
+            command = command.get_command(context, word) if isinstance(command, TyperGroup) else None
+            if command is None or not command.context_settings.get("help_option_names", True):
+                return None
+            context = command.context_class(command, info_name=word, parent=context, **command.context_settings)
+        help: str = context.get_help()
+        return help
 
     def invoke(self, ctx: Any) -> Any:
         try:

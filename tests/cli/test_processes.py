@@ -257,6 +257,14 @@ def test_two_writers_one_waits_or_is_told(start: Start, many: Path, home: Path, 
     assert '"prefilled": 0' in out
 
 
+def processor_seconds(code: str) -> float:
+    """Of a fresh interpreter running `code`: not wall time, since other tests run beside this one."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["ask", "--help"], ["ingest", "-h"], ["--version"], ["caches", "list"]]
 )
@@ -267,15 +275,25 @@ def test_help_is_fast_and_imports_no_torch(start: Start, arguments: list[str]) -
         "assert 'torch' not in sys.modules\n"
         "assert 'rich' not in sys.modules\n"
     )
+    # The smallest program of the same library: on a slow or busy machine it is slow as well.
+    library = (
+        "import typer\napp = typer.Typer()\n"
+        "@app.command()\ndef run(x: bool = False): pass\n"
+        "app([], standalone_mode=False)"
+    )
     # `caches list` imports numpy besides, and measured 0.28 s where --help took 0.10 s; two cores, so not at its limit.
-    limit = 0.6 if "caches" in arguments else 0.3
-    best = 9.0
+    limit, ratio = (0.6, 2.8) if "caches" in arguments else (0.3, 1.6)
+    best, best_library = 9.0, 9.0
     for _ in range(6):
-        # Processor time, not wall time: other tests run beside this one.
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        best = min(best, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        if best < limit:
+        best, best_library = min(best, processor_seconds(code)), min(best_library, processor_seconds(library))
+        if best < max(limit, ratio * best_library):
             break
-    assert best < limit, f"{best:.2f} s"
+    assert best < max(limit, ratio * best_library), f"{best:.2f} s, the library alone {best_library:.2f} s"
+
+
+@pytest.mark.parametrize("words", [[], ["ask"], ["ingest"], ["caches", "show"], ["models"]])
+def test_the_quick_help_is_the_parsers_own(words: list[str]) -> None:
+    quick = subprocess.run([sys.executable, "-m", "gfqa.cli", *words, "--help"], capture_output=True, check=True)
+    parsed = subprocess.run([sys.executable, "-m", "gfqa.cli", *words, "--help", "--"], capture_output=True, check=True)
+    assert b"Usage: gfqa" in quick.stdout
+    assert quick.stdout.split() == parsed.stdout.replace(b"python -m gfqa.cli", b"gfqa").split()
