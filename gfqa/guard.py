@@ -51,7 +51,7 @@ class Commands(TyperGroup):
         if complete_var is None and (help := self._help(given)) is not None:
             code = _run(lambda: console.block(help), console)
         else:
-            code = _run(lambda: run(given, prog_name, complete_var, False, windows_expand_args, **extra), console)
+            code = _run(lambda: run(given, "gfqa", complete_var, False, windows_expand_args, **extra), console)
         if standalone_mode:
             sys.exit(code)
         return code
