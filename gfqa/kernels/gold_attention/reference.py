@@ -23,6 +23,9 @@ class LayerMemory:
     values: Tensor
     bigram: Tensor
 
+    def memory_bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (self.keys, self.values))
+
 
 def gold_attention(
     q: Tensor, own_keys: Tensor, own_values: Tensor, memory: LayerMemory | None, *, want_mass: bool = False
@@ -32,13 +35,8 @@ def gold_attention(
     The T queries are the last T of the t own positions. The scale is 1/sqrt(N). Returns the output [B, H, T, N] in q's
     dtype and, if wanted, the last query's probability on each memory token [B, H, S] float32.
     """
-    n_new, n_own = q.shape[-2], own_keys.shape[-2]
     query = q.float() * q.shape[-1] ** -0.5
-    logits = query @ own_keys.float().transpose(-1, -2)
-    visible = torch.ones(n_new, n_own, dtype=torch.bool, device=q.device).tril(n_own - n_new)
-    logits = logits.masked_fill(~visible, float("-inf"))
-    total = torch.logsumexp(logits, dim=-1, keepdim=True)
-    out = torch.softmax(logits, dim=-1) @ own_values.float()
+    out, total = own_attention(query, own_keys, own_values)
     if memory is None or memory.bigram.numel() == 0:
         mass = torch.zeros(*q.shape[:2], 0, device=q.device) if want_mass else None
         return out.to(q.dtype), mass
@@ -57,3 +55,12 @@ def gold_attention(
             last_logits.append(logits[:, :, -1])
     mass = torch.exp(torch.cat(last_logits, dim=-1) - total[:, :, -1]) if want_mass else None
     return out.to(q.dtype), mass
+
+
+def own_attention(query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Causal attention of scaled queries [B, H, T, N], the last T of the t own positions: (output, log-sum-exp [B, H, T, 1])."""
+    n_new, n_own = query.shape[-2], keys.shape[-2]
+    logits = query @ keys.float().transpose(-1, -2)
+    visible = torch.ones(n_new, n_own, dtype=torch.bool, device=query.device).tril(n_own - n_new)
+    logits = logits.masked_fill(~visible, float("-inf"))
+    return torch.softmax(logits, dim=-1) @ values.float(), torch.logsumexp(logits, dim=-1, keepdim=True)

@@ -1,0 +1,98 @@
+"""GOLD attention as one scan of logits and one sum a bigram: what every compact form of the memory shares.
+
+A form gives the logits of a few query rows over all its tokens; the softmax, the mass a token gets, the sum of the mass over
+the tokens of one bigram and its product with the bigrams' values are the same for all. S tokens, U bigrams, H heads of width
+N, R query rows; logits lie token by token, [S, H * R], so that a bigram's sum reads whole rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gfqa.kernels.gold_attention.reference import own_attention
+
+ROWS_AT_ONCE = 8
+"""Query rows of one scan; bounds the logits to S * H * ROWS_AT_ONCE float32 numbers."""
+LANES = 16
+"""Logit rows are padded to a multiple of this: a reduction over tokens then runs along whole vectors."""
+
+
+@dataclass(frozen=True)
+class Bigrams:
+    """The tokens of each distinct bigram.
+
+    order: [S] int64, tokens sorted by bigram, in their own order within one. offsets: [U] int64, where each bigram's begin.
+    values: [U, H, N] as [H, U, N], float32 or bfloat16.
+    """
+
+    order: Tensor
+    offsets: Tensor
+    values: Tensor
+
+
+class Scores(Protocol):
+    """A form of one layer's memory."""
+
+    @property
+    def bigrams(self) -> Bigrams: ...
+
+    def logits(self, query: Tensor) -> Tensor:
+        """Query rows [R, H, N] float32, already scaled -> [padded(S), H * R] float32; rows from S on are arbitrary."""
+        ...
+
+    def memory_bytes(self) -> int:
+        """Bytes of the tensors held for this layer alone."""
+        ...
+
+
+def padded(n: int) -> int:
+    """Rows of the logits of n tokens."""
+    return -(-n // LANES) * LANES
+
+
+def scan_attention(
+    q: Tensor, own_keys: Tensor, own_values: Tensor, memory: Scores, *, want_mass: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """`gold_attention` over a compact form; the same arguments and results."""
+    query = q.float() * q.shape[-1] ** -0.5
+    out, total = own_attention(query, own_keys, own_values)
+    masses = []
+    for b in range(len(q)):
+        mass = None
+        for start in range(0, q.shape[2], ROWS_AT_ONCE):
+            rows = slice(start, start + ROWS_AT_ONCE)
+            mass = _attend(query[b, :, rows], memory, out[b, :, rows], total[b, :, rows])
+        masses.append(mass)
+    if not want_mass:
+        return out.to(q.dtype), None
+    return out.to(q.dtype), torch.stack([mass for mass in masses if mass is not None])
+
+
+def _attend(query: Tensor, memory: Scores, out: Tensor, total: Tensor) -> Tensor:
+    """Merge the memory into out [H, R, N] and total [H, R, 1] (log-sum-exp), in place; the last row's mass [H, S]."""
+    n_head, n_rows, _ = query.shape
+    bigrams = memory.bigrams
+    n_tokens = len(bigrams.order)
+    weights = memory.logits(query.transpose(0, 1))
+    weights[n_tokens:] = -torch.inf
+    peak = _by_lanes(weights).amax(dim=0).view(LANES, -1).amax(dim=0)
+    weights.sub_(peak).exp_()
+    sums = _by_lanes(weights).sum(dim=0).view(LANES, -1).sum(dim=0)
+    mass = F.embedding_bag(bigrams.order, weights, bigrams.offsets, mode="sum")
+    mass = mass.view(-1, n_head, n_rows).permute(1, 2, 0).to(bigrams.values.dtype)
+    scanned = torch.bmm(mass, bigrams.values).float()
+    scan_total = (peak + sums.log()).view(n_head, n_rows, 1)
+    merged = torch.logaddexp(total, scan_total)
+    out.mul_(torch.exp(total - merged)).add_(scanned * torch.exp(peak.view(n_head, n_rows, 1) - merged))
+    total.copy_(merged)
+    last = weights[:n_tokens].view(n_tokens, n_head, n_rows)[:, :, -1]
+    return (last * torch.exp(peak.view(n_head, n_rows)[:, -1] - merged[:, -1, 0])).t()
+
+
+def _by_lanes(x: Tensor) -> Tensor:
+    return x.view(-1, LANES * x.shape[1])
