@@ -1,7 +1,7 @@
 """In which form the memory of GOLD layers is held: by device, length and the bytes it may take.
 
-On the CPU there are three: float32 keys, int8 keys (about a quarter), and the latent form that holds no keys (least, and
-slower a token). A GPU, a rounded model and one with RoPE hold the keys of `LayerMemory`.
+On the CPU there are float32 keys, int8 keys (about a quarter), and the latent form that holds no keys, exact or with bfloat16
+latents (least, and slower a token). A GPU, a rounded model and one with RoPE hold the keys of `LayerMemory`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gfqa.errors import ModelError
 if TYPE_CHECKING:
     from gfqa.model.config import ModelConfig
 
-FORMS = ("materialised", "float32", "int8", "latent")
+FORMS = ("materialised", "float32", "int8", "latent", "latent16")
 SHORT_MEMORY = 8192
 """Up to so many tokens float32 keys are the quickest: rounding them costs more than it saves in a few steps."""
 
@@ -31,11 +31,11 @@ def choose_form(
     if device.type != "cpu" or config.rope is not None or dtype not in (torch.float32, torch.float64):
         order = ["materialised"]
     elif n_tokens <= SHORT_MEMORY:
-        order = ["float32", "int8", "latent"]
+        order = ["float32", "int8", "latent16"]
     elif integer_products_are_fast():
-        order = ["int8", "latent"]
+        order = ["int8", "latent16"]
     else:
-        order = ["float32", "latent"]
+        order = ["float32", "latent", "latent16"]
     bound = budget if budget is not None else _half_of_memory(device)
     needed = {form: form_bytes(form, config, n_tokens, n_bigrams, dtype) for form in order}
     for form in order:
@@ -60,9 +60,10 @@ def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dt
     elif form == "int8":
         token, bigram = width + 4, width * 2
     else:
-        token, bigram = (config.gold_lora + 2) * size, (width + config.lora.key_value) * size
+        held = size if form == "latent" else 2
+        token, bigram = config.gold_lora * held + 2 * size, width * held + config.lora.key_value * size
     # What all layers share: where each token's bigram is, and the latent form's scaled keys.
-    shared = 16 + (2 * (config.key_width + 1) * size + 8 if form == "latent" else 0)
+    shared = 16 + (2 * (config.key_width + 1) * size + 8 if "latent" in form else 0)
     return n_tokens * (layers * token + shared) + n_bigrams * layers * bigram
 
 

@@ -5,6 +5,8 @@ Storage forms of keys: float32, bfloat16, or int8 with one float16 scale per tok
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +20,12 @@ from gfqa.model.layers import rms, rotate
 if TYPE_CHECKING:
     from gfqa.model.language_model import LanguageModel
 
-MAKERS = {"float32": exact_memory, "int8": quantised_memory, "latent": latent_memory}
+MAKERS: dict[str, Callable[[LanguageModel, Tokens, Tensor], list[Scores]]] = {
+    "float32": exact_memory,
+    "int8": quantised_memory,
+    "latent": latent_memory,
+    "latent16": partial(latent_memory, held=torch.bfloat16),
+}
 PREPARE_CHUNK = 16384
 FLOAT32_MEMORY_BYTES = 4 << 30
 """Above this, the prepared keys are held in bfloat16."""
@@ -99,9 +106,7 @@ def _prepare(model: LanguageModel, cache: KeyCache) -> list[LayerMemory] | list[
     if cache.form != "materialised" and weight.device.type == "cpu" and model.config.rope is None:
         tokens = Tokens.of(cache.ids.cpu(), cache.chain_starts.cpu(), model.config.vocab_size)
         n_bigrams = len(tokens.first)
-        form = cache.form or choose_form(
-            model.config, n, n_bigrams, weight.dtype, weight.device, cache.memory_budget
-        )
+        form = cache.form or choose_form(model.config, n, n_bigrams, weight.dtype, weight.device, cache.memory_budget)
         if form != "materialised":
             return MAKERS[form](model, tokens, cache.keys.cpu())
     else:

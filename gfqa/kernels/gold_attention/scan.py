@@ -19,7 +19,7 @@ from gfqa.kernels.gold_attention.reference import own_attention
 ROWS_AT_ONCE = 8
 """Query rows of one scan; bounds the logits to S * H * ROWS_AT_ONCE float32 numbers."""
 LANES = 16
-"""Logit rows are padded to a multiple of this: a reduction over tokens then runs along whole vectors."""
+"""Logit rows are padded to a multiple of this, so that what is done to every token runs along whole vectors."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Bigrams:
     """The tokens of each distinct bigram.
 
     order: [S] int64, tokens sorted by bigram, in their own order within one. offsets: [U] int64, where each bigram's begin.
-    values: [U, H, N] as [H, U, N], float32 or bfloat16.
+    values: [U, H * N], float32 or bfloat16.
     """
 
     order: Tensor
@@ -75,24 +75,22 @@ def scan_attention(
 
 def _attend(query: Tensor, memory: Scores, out: Tensor, total: Tensor) -> Tensor:
     """Merge the memory into out [H, R, N] and total [H, R, 1] (log-sum-exp), in place; the last row's mass [H, S]."""
-    n_head, n_rows, _ = query.shape
+    n_head, n_rows, width = query.shape
     bigrams = memory.bigrams
     n_tokens = len(bigrams.order)
     weights = memory.logits(query.transpose(0, 1))
     weights[n_tokens:] = -torch.inf
-    peak = _by_lanes(weights).amax(dim=0).view(LANES, -1).amax(dim=0)
-    weights.sub_(peak).exp_()
-    sums = _by_lanes(weights).sum(dim=0).view(LANES, -1).sum(dim=0)
+    lanes = weights.view(-1, LANES * weights.shape[1])
+    peak = lanes.amax(dim=0).view(LANES, -1).amax(dim=0)
+    lanes.sub_(peak.repeat(LANES)).exp_()
+    sums = lanes.sum(dim=0).view(LANES, -1).sum(dim=0)
+    peak = peak.view(n_head, n_rows, 1)
     mass = F.embedding_bag(bigrams.order, weights, bigrams.offsets, mode="sum")
-    mass = mass.view(-1, n_head, n_rows).permute(1, 2, 0).to(bigrams.values.dtype)
-    scanned = torch.bmm(mass, bigrams.values).float()
-    scan_total = (peak + sums.log()).view(n_head, n_rows, 1)
-    merged = torch.logaddexp(total, scan_total)
-    out.mul_(torch.exp(total - merged)).add_(scanned * torch.exp(peak.view(n_head, n_rows, 1) - merged))
+    # Every head's mass meets every head's values, and the diagonal is kept: the values are read once, in order.
+    every = (mass.t().to(bigrams.values.dtype) @ bigrams.values).float()
+    scanned = torch.diagonal(every.view(n_head, n_rows, n_head, width), dim1=0, dim2=2).permute(2, 0, 1)
+    merged = torch.logaddexp(total, peak + sums.log().view(n_head, n_rows, 1))
+    out.mul_(torch.exp(total - merged)).add_(scanned * torch.exp(peak - merged))
     total.copy_(merged)
     last = weights[:n_tokens].view(n_tokens, n_head, n_rows)[:, :, -1]
-    return (last * torch.exp(peak.view(n_head, n_rows)[:, -1] - merged[:, -1, 0])).t()
-
-
-def _by_lanes(x: Tensor) -> Tensor:
-    return x.view(-1, LANES * x.shape[1])
+    return (last * torch.exp(peak[:, -1] - merged[:, -1]).t()).t()
