@@ -68,9 +68,17 @@ class Memory:
 
 
 def open_memory(
-    reader: Reader, store: Store | None, names: Sequence[str] = (), document: bytes | None = None
+    reader: Reader,
+    store: Store | None,
+    names: Sequence[str] = (),
+    document: bytes | None = None,
+    *,
+    memory_budget: int | None = None,
 ) -> Memory:
     """The memory of the caches `names` of `store` and of a document from standard input.
+
+    memory_budget: bytes that what the model attends over may take (None: half of the machine's memory); where nothing fits,
+    the first question raises ModelError.
 
     Raises CacheError for a cache that is missing, damaged or of another model; UsageError for a document that cannot be
     read, and for what the chained layout cannot do: several caches, or a document beside a cache.
@@ -108,6 +116,7 @@ def open_memory(
         torch.from_numpy(arrays.ids.astype(np.int64)).to(reader.device),
         loaded_keys(arrays, reader.config.key_dtype).to(reader.device),
         torch.from_numpy(arrays.chain_starts.copy()).to(reader.device),
+        memory_budget=memory_budget,
     )
     state = None
     if chained:
@@ -149,7 +158,12 @@ def restricted(memory: Memory, globs: Sequence[str]) -> Memory:
     prefilled = sum(length for number, length in zip(chosen, lengths) if memory.origins[number].cache is None)
     return replace(
         memory,
-        cache=KeyCache(memory.cache.ids[rows], memory.cache.keys[rows], torch.from_numpy(starts).to(rows.device)),
+        cache=KeyCache(
+            memory.cache.ids[rows],
+            memory.cache.keys[rows],
+            torch.from_numpy(starts).to(rows.device),
+            memory_budget=memory.cache.memory_budget,
+        ),
         ids=memory.ids[kept],
         starts=tuple(starts.tolist()),
         origins=tuple(memory.origins[number] for number in chosen),

@@ -265,7 +265,8 @@ class LanguageModel(nn.Module):
     def _resume_tail(self, cache: KeyCache, state: ModelState, tail: Tensor) -> tuple[ModelState, KeyCache]:
         n, n_tail = len(cache), len(tail)
         cut = n - n_tail
-        memory = KeyCache(cache.ids[:cut], cache.keys[:cut], cache.chain_starts[: 1 if cut else 0])
+        starts = cache.chain_starts[: 1 if cut else 0]
+        memory = KeyCache(cache.ids[:cut], cache.keys[:cut], starts, memory_budget=cache.memory_budget)
         device = self.emb.weight.device
         if cut:
             state = replace(

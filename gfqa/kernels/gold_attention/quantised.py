@@ -42,11 +42,9 @@ class QuantisedMemory:
         out = query.new_empty(len(self.keys), n_head * n_rows)
         for start in range(0, len(self.keys), TILE):
             tile = slice(start, start + TILE)
+            products = _few_rows(self.keys[tile], codes) if n_rows <= 2 else _many_rows(self.keys[tile], codes)
             scale = self.scale[start // LANES : (start + TILE) // LANES] * step
-            if n_rows <= 2:
-                _few_rows(self.keys[tile], codes, scale, out[tile])
-            else:
-                _many_rows(self.keys[tile], codes, scale, out[tile])
+            torch.mul(products.view(len(scale), -1), scale, out=out[tile].view(len(scale), -1))
         return out
 
 
@@ -62,27 +60,25 @@ def quantise_rows(keys: Tensor, codes: Tensor, scale: Tensor) -> None:
     codes.view(len(scale), -1).copy_(blocks.mul_(scale.reciprocal()).round_())
 
 
-def _few_rows(keys: Tensor, codes: Tensor, scale: Tensor, out: Tensor) -> None:
-    """One product for all heads: the query as a block-diagonal matrix. Its zeros cost less than a product a head."""
+def _few_rows(keys: Tensor, codes: Tensor) -> Tensor:
+    """keys [T, C], codes [H, N, 2, R] -> int32 products [T, H * R], by one product for all heads.
+
+    The query is a block-diagonal matrix: its zeros cost less than a product a head.
+    """
     n_head, width, _, n_rows = codes.shape
     blocks = codes.new_zeros(n_head, width, 2, n_head, n_rows)
     torch.diagonal(blocks, dim1=0, dim2=3).copy_(codes.permute(1, 2, 3, 0))
     products = torch._int_mm(keys, blocks.view(n_head * width, -1))
-    scaled = products.view(len(scale), -1) * scale
-    torch.mm(scaled.view(len(keys), -1), _halves(n_head * n_rows, scaled), out=out)
+    n = n_head * n_rows
+    return torch.add(products[:, n:], products[:, :n], alpha=HALF)
 
 
-def _many_rows(keys: Tensor, codes: Tensor, scale: Tensor, out: Tensor) -> None:
-    """A product a head."""
+def _many_rows(keys: Tensor, codes: Tensor) -> Tensor:
+    """The same by a product a head."""
     n_head, width, _, n_rows = codes.shape
-    add = _halves(n_rows, out)
+    out = torch.empty(len(keys), n_head * n_rows, dtype=torch.int32)
     for head in range(n_head):
         products = torch._int_mm(keys[:, head * width : (head + 1) * width], codes[head].flatten(1))
-        scaled = products.view(len(scale), -1) * scale
-        torch.mm(scaled.view(len(keys), -1), add, out=out[:, head * n_rows : (head + 1) * n_rows])
-
-
-def _halves(n: int, like: Tensor) -> Tensor:
-    """[2 * n, n]: what adds n columns of high halves and n of low ones."""
-    one = torch.eye(n, dtype=like.dtype)
-    return torch.cat((one * HALF, one))
+        columns = slice(head * n_rows, (head + 1) * n_rows)
+        torch.add(products[:, n_rows:], products[:, :n_rows], alpha=HALF, out=out[:, columns])
+    return out

@@ -58,7 +58,7 @@ def gold_attention(
 
 
 def own_attention(query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Causal attention of scaled queries [B, H, T, N], the last T of the t own positions: (output, log-sum-exp [B, H, T, 1])."""
+    """Causal attention of scaled queries [B, H, T, N], the last T of t own positions: output and log-sum-exp [B, H, T, 1]."""
     n_new, n_own = query.shape[-2], keys.shape[-2]
     logits = query @ keys.float().transpose(-1, -2)
     visible = torch.ones(n_new, n_own, dtype=torch.bool, device=query.device).tril(n_own - n_new)
