@@ -77,7 +77,7 @@ def open_memory(
 ) -> Memory:
     """The memory of the caches `names` of `store` and of a document from standard input.
 
-    memory_budget: bytes that what the model attends over may take (None: half of the machine's memory); where nothing fits,
+    memory_budget: bytes that may be held for the model to attend over (None: half of the machine's memory); where nothing fits,
     the first question raises ModelError.
 
     Raises CacheError for a cache that is missing, damaged or of another model; UsageError for a document that cannot be

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gfqa.kernels.gold_attention import LayerMemory, Scores
 from gfqa.model.gold_memory import Tokens, exact_memory, latent_memory, quantised_memory
-from gfqa.model.gold_plan import choose_form
+from gfqa.model.gold_plan import choose_form, form_bytes
 from gfqa.model.layers import rms, rotate
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MAKERS: dict[str, Callable[[LanguageModel, Tokens, Tensor], list[Scores]]] = {
 }
 PREPARE_CHUNK = 16384
 FLOAT32_MEMORY_BYTES = 4 << 30
-"""Above this, the prepared keys are held in bfloat16."""
+"""Above this, or above the budget, materialised keys are held in bfloat16."""
 
 
 def quantise_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,12 +105,11 @@ def _prepare(model: LanguageModel, cache: KeyCache) -> list[LayerMemory] | list[
         return []
     if cache.form != "materialised" and weight.device.type == "cpu" and model.config.rope is None:
         tokens = Tokens.of(cache.ids.cpu(), cache.chain_starts.cpu(), model.config.vocab_size)
-        n_bigrams = len(tokens.first)
-        form = cache.form or choose_form(model.config, n, n_bigrams, weight.dtype, weight.device, cache.memory_budget)
+        form = cache.form or choose_form(
+            model.config, n, len(tokens.first), weight.dtype, weight.device, cache.memory_budget
+        )
         if form != "materialised":
             return MAKERS[form](model, tokens, cache.keys.cpu())
-    else:
-        choose_form(model.config, n, n, weight.dtype, weight.device, cache.memory_budget)
     return _materialised(model, cache)
 
 
@@ -125,7 +124,9 @@ def _materialised(model: LanguageModel, cache: KeyCache) -> list[LayerMemory]:
     before = torch.where(begins, -1, torch.cat((ids[:1], ids[:-1])))
     codes = (before + 1) * config.vocab_size + ids
     unique, bigram = torch.unique(codes, return_inverse=True)
-    if n * config.n_embd * config.n_gold * 4 > FLOAT32_MEMORY_BYTES and dtype == torch.float32:
+    choose_form(config, n, len(unique), dtype, device, cache.memory_budget)  # Raises where it does not fit.
+    bound = min(FLOAT32_MEMORY_BYTES, cache.memory_budget or FLOAT32_MEMORY_BYTES)
+    if form_bytes("float32", config, n, len(unique), torch.float32) > bound and dtype == torch.float32:
         held = torch.bfloat16
     else:
         held = dtype

@@ -69,3 +69,13 @@ def test_an_empty_memory_needs_nothing():
     cache = KeyCache.empty(model.config.key_width)
     assert cache.layers(model) == []
     assert cache.prepared_bytes() == 0
+
+
+def test_keys_after_rope_keep_to_the_budget():
+    model = random_model(layout="chained", rope=Rope())
+    whole = memory(model, memory_budget=10**6)
+    assert whole.layers(model)[0].keys.dtype == torch.float32
+    tight = memory(model, memory_budget=whole.prepared_bytes())
+    assert tight.layers(model)[0].keys.dtype == torch.bfloat16
+    with pytest.raises(ModelError, match="more than the budget"):
+        memory(model, memory_budget=1000).layers(model)
