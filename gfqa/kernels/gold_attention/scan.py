@@ -92,5 +92,7 @@ def _attend(query: Tensor, memory: Scores, out: Tensor, total: Tensor) -> Tensor
     merged = torch.logaddexp(total, peak + sums.log().view(n_head, n_rows, 1))
     out.mul_(torch.exp(total - merged)).add_(scanned * torch.exp(peak - merged))
     total.copy_(merged)
+    lanes.mul_(torch.exp(peak - merged).flatten().repeat(LANES))
     last = weights[:n_tokens].view(n_tokens, n_head, n_rows)[:, :, -1]
-    return (last * torch.exp(peak[:, -1] - merged[:, -1]).t()).t()
+    # A copy where other rows would be kept alive with it.
+    return last.t() if n_rows == 1 else last.t().clone()
