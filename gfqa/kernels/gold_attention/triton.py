@@ -31,15 +31,15 @@ class Launch:
     tile: tokens a step; value_rows: bigrams whose values are read at once; per_processor: programs wanted a multiprocessor.
     """
 
-    tile: int = 128
-    value_rows: int = 32
+    tile: int = 256
+    value_rows: int = 64
     warps: int = 4
     stages: int = 3
     per_processor: int = 8
 
 
 ONE = Launch()
-ROWS = Launch(tile=64, per_processor=4)
+ROWS = Launch(tile=64, value_rows=32, per_processor=4)
 MAX_ROWS = 64
 """Query rows of one program; more rows are more programs, each reading the memory again (mostly from L2)."""
 
@@ -230,7 +230,7 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
     integer = keys.dtype == torch.int8
     arguments = (
         q, keys, _or(memory.key_scales, keys), values, _or(memory.value_scales, values), memory.bigram,
-        partials.peaks, partials.sums, partials.outs, logits, len(memory), values.shape[1], tiles,
+        memory.offsets, partials.peaks, partials.sums, partials.outs, logits, len(memory), values.shape[1], tiles,
         partials.peaks.shape[1], offset, logit_factor(N),
     )  # fmt: skip
     shared = {

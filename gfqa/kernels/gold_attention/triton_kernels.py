@@ -44,39 +44,51 @@ def leave(peaks, sums, outs, place, inside, peak, total, out, N: tl.constexpr):
 
 
 @triton.jit
-def _value_rows(values, scales, first, row, count, N: tl.constexpr, SCALED: tl.constexpr):
-    """Rows of values [rows, N] in float32 (zero beyond count) and their scales."""
+def _value_rows(values, scales, offsets, first, row, count, start, limit, N: tl.constexpr, SCALED: tl.constexpr):
+    """Rows of values [rows, N] (zero beyond count), their scales, and where their tokens begin and end in the tile."""
     inside = row < count
-    place = (first + row).to(tl.int64)
-    tile = tl.load(values + place[:, None] * N + tl.arange(0, N)[None, :], mask=inside[:, None], other=0)
-    scale = tl.full(row.shape, 1.0, tl.float32)
+    place = first + row
+    channel = tl.arange(0, N)
+    tile = tl.load(values + place.to(tl.int64)[:, None] * N + channel[None, :], mask=inside[:, None], other=0)
+    begin = tl.maximum(tl.load(offsets + place, mask=inside, other=0) - start, 0)
+    end = tl.minimum(tl.load(offsets + place + 1, mask=inside, other=0) - start, limit)
+    scale = tl.where(inside, 1.0, 0.0)
     if SCALED:
         scale = tl.load(scales + place, mask=inside, other=0.0).to(tl.float32)
-    return tile, scale
+    return tile, scale, begin, end
 
 
 @triton.jit
-def _add_one(out, weight, local, values, scales, first, count, part, N: tl.constexpr, ROWS: tl.constexpr,
-             SCALED: tl.constexpr):  # fmt: skip
-    """out [N] plus the values of ROWS bigrams, each times the sum of its tokens' weights."""
+def _add_one(out, reached, values, scales, offsets, first, count, start, limit, part, N: tl.constexpr,
+             ROWS: tl.constexpr, SCALED: tl.constexpr):  # fmt: skip
+    """out [ROWS, N] plus the values of ROWS bigrams, each times its tokens' weights.
+
+    reached: [TILE], the running sum of the weights; a bigram's tokens lie side by side, so its sum is a difference.
+    """
     row = part * ROWS + tl.arange(0, ROWS)
-    tile, scale = _value_rows(values, scales, first, row, count, N, SCALED)
-    summed = tl.sum(tl.where(local[:, None] == row[None, :], weight[:, None], 0.0), 0) * scale
-    return out + tl.sum(summed[:, None] * tile.to(tl.float32), 0)
+    tile, scale, begin, end = _value_rows(values, scales, offsets, first, row, count, start, limit, N, SCALED)
+    before = tl.where(begin > 0, tl.gather(reached, tl.maximum(begin, 1) - 1, 0), 0.0)
+    summed = (tl.gather(reached, tl.maximum(end, 1) - 1, 0) - before) * scale
+    return out + summed[:, None] * tile.to(tl.float32)
 
 
 @triton.jit
 def scan_one_kernel(
-    q, keys, key_scales, values, value_scales, bigram, peaks, sums, outs, logits, S, U, tiles, parts, offset, factor,
-    q_head_stride,
+    q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
+    factor, q_head_stride,
     N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
     INTEGER: tl.constexpr, MASS: tl.constexpr,
 ):  # fmt: skip
-    """One query against one share of the memory: vectors instead of padded rows everywhere but in the integer product."""
+    """One query against one share of the memory.
+
+    Sums stay spread over the threads (`total` by place in the tile, `out` by place among the tile's bigrams) and are added
+    up once at the end; only the largest logit is settled tile by tile.
+    """
     head, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     channel, token = tl.arange(0, N), tl.arange(0, TILE)
     keys += head * S * N
     key_scales += head * S
+    logits += head * S
     values += head * U * N
     value_scales += head * U
     if INTEGER:
@@ -91,8 +103,8 @@ def scan_one_kernel(
         single = tl.load(q + head * q_head_stride + channel).to(tl.float32)
 
     peak = tl.full([], LOWEST, tl.float32)
-    total = tl.full([], 0.0, tl.float32)
-    out = tl.zeros([N], tl.float32)
+    total = tl.zeros([TILE], tl.float32)
+    out = tl.zeros([VALUE_ROWS, N], tl.float32)
     for tile in range(part * tiles, tl.minimum(part * tiles + tiles, tl.cdiv(S, TILE))):
         start = tile * TILE
         limit = tl.minimum(S - start, TILE)
@@ -106,46 +118,49 @@ def scan_one_kernel(
         if KEY_SCALES:
             logit *= tl.load(key_scales + start + token, mask=inside, other=0.0).to(tl.float32)
         if MASS:
-            tl.store(logits + head * S + start + token, logit, mask=inside)
+            tl.store(logits + start + token, logit, mask=inside)
         logit = tl.where(inside, logit, float("-inf"))
         higher = tl.maximum(peak, tl.max(logit, 0))
         weight = tl.exp2(logit - higher)
         shrink = tl.exp2(peak - higher)
-        total = total * shrink + tl.sum(weight, 0)
+        total = total * shrink + weight
         out *= shrink
         peak = higher
 
         first = tl.load(bigram + start)
         count = tl.load(bigram + start + limit - 1) - first + 1
-        local = tl.load(bigram + start + token, mask=inside, other=0) - first
-        out = _add_one(out, weight, local, values, value_scales, first, count, 0, N, VALUE_ROWS, VALUE_SCALES)
+        reached = tl.cumsum(weight, 0)
+        out = _add_one(
+            out, reached, values, value_scales, offsets, first, count, start, limit, 0, N, VALUE_ROWS, VALUE_SCALES
+        )
         for more in tl.static_range(1, TILE // VALUE_ROWS):
             if more * VALUE_ROWS < count:
                 out = _add_one(
-                    out, weight, local, values, value_scales, first, count, more, N, VALUE_ROWS, VALUE_SCALES
-                )
+                    out, reached, values, value_scales, offsets, first, count, start, limit, more, N, VALUE_ROWS,
+                    VALUE_SCALES,
+                )  # fmt: skip
 
     place = head * parts + offset + part
     tl.store(peaks + place, peak)
-    tl.store(sums + place, total)
-    tl.store(outs + place * N + channel, out)
+    tl.store(sums + place, tl.sum(total, 0))
+    tl.store(outs + place * N + channel, tl.sum(out, 0))
 
 
 @triton.jit
-def _add_rows(out, weight, local, values, scales, first, count, part, N: tl.constexpr, ROWS: tl.constexpr,
-              SCALED: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+def _add_rows(out, weight, token, values, scales, offsets, first, count, start, limit, part, N: tl.constexpr,
+              ROWS: tl.constexpr, SCALED: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
     """out [rows, N] plus the values of ROWS bigrams, times the sums of their tokens' weights [rows, TILE]."""
     row = part * ROWS + tl.arange(0, ROWS)
-    tile, scale = _value_rows(values, scales, first, row, count, N, SCALED)
-    member = tl.where(local[:, None] == row[None, :], 1.0, 0.0)
-    summed = product(weight, member, DTYPE, PRECISION) * scale[None, :]
+    tile, scale, begin, end = _value_rows(values, scales, offsets, first, row, count, start, limit, N, SCALED)
+    member = (token[:, None] >= begin[None, :]) & (token[:, None] < end[None, :])
+    summed = product(weight, tl.where(member, 1.0, 0.0), DTYPE, PRECISION) * scale[None, :]
     return out + product(summed, tile, DTYPE, PRECISION)
 
 
 @triton.jit
 def scan_rows_kernel(
-    q, keys, key_scales, values, value_scales, bigram, peaks, sums, outs, logits, S, U, tiles, parts, offset, factor,
-    rows, T, H, q_batch_stride, q_head_stride, q_row_stride,
+    q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
+    factor, rows, T, H, q_batch_stride, q_head_stride, q_row_stride,
     N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, ROWS: tl.constexpr, KEY_SCALES: tl.constexpr,
     VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr, MASS: tl.constexpr, KEY_DTYPE: tl.constexpr,
     WEIGHT_DTYPE: tl.constexpr, PRECISION: tl.constexpr,
@@ -196,16 +211,15 @@ def scan_rows_kernel(
 
         first = tl.load(bigram + start)
         count = tl.load(bigram + start + limit - 1) - first + 1
-        local = tl.load(bigram + start + token, mask=inside, other=0) - first
         out = _add_rows(
-            out, weight, local, values, value_scales, first, count, 0, N, VALUE_ROWS, VALUE_SCALES, WEIGHT_DTYPE,
-            PRECISION,
+            out, weight, token, values, value_scales, offsets, first, count, start, limit, 0, N, VALUE_ROWS,
+            VALUE_SCALES, WEIGHT_DTYPE, PRECISION,
         )  # fmt: skip
         for more in tl.static_range(1, TILE // VALUE_ROWS):
             if more * VALUE_ROWS < count:
                 out = _add_rows(
-                    out, weight, local, values, value_scales, first, count, more, N, VALUE_ROWS, VALUE_SCALES,
-                    WEIGHT_DTYPE, PRECISION,
+                    out, weight, token, values, value_scales, offsets, first, count, start, limit, more, N, VALUE_ROWS,
+                    VALUE_SCALES, WEIGHT_DTYPE, PRECISION,
                 )  # fmt: skip
 
     place = ((batch * H + head) * T + query_number) * parts + offset + part

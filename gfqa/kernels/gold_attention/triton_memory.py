@@ -24,7 +24,7 @@ class SortedMemory:
     keys: [H, S, N] int8, bfloat16 or float32; key_scales: [H, S] float16 with int8 keys (a key is code * scale), else None.
     values: [H, U, N] bfloat16, float32, or int8 with value_scales [H, U] float16.
     bigram: [S] int32 ascending, each token's row of `values`; every row from 0 to U - 1 occurs.
-    order: [S] int64, the place of each sorted token in the cache.
+    offsets: [U + 1] int32, where each bigram's tokens begin. order: [S] int64, each sorted token's place in the cache.
     """
 
     keys: Tensor
@@ -32,6 +32,7 @@ class SortedMemory:
     values: Tensor
     value_scales: Tensor | None
     bigram: Tensor
+    offsets: Tensor
     order: Tensor
 
     def __len__(self) -> int:
@@ -39,8 +40,8 @@ class SortedMemory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes one decode step reads: keys, values, their scales and the bigram numbers."""
-        read = (self.keys, self.key_scales, self.values, self.value_scales, self.bigram)
+        """Bytes one decode step reads: keys, values, their scales and the bigrams' bounds."""
+        read = (self.keys, self.key_scales, self.values, self.value_scales, self.offsets)
         return sum(tensor.numel() * tensor.element_size() for tensor in read if tensor is not None)
 
 
@@ -52,7 +53,13 @@ def sort_memory(
     bigram, order = torch.sort(bigram, stable=True)
     keys, key_scales = stored(memory.keys[:, order], key_dtype)
     values, value_scales = stored(memory.values[:, used], value_dtype)
-    return SortedMemory(keys, key_scales, values, value_scales, bigram.to(torch.int32), order)
+    return SortedMemory(keys, key_scales, values, value_scales, bigram.to(torch.int32), bounds(bigram), order)
+
+
+def bounds(bigram: Tensor) -> Tensor:
+    """[U + 1] int32: where each number of an ascending run 0, 0, …, U - 1 [S] begins, and S."""
+    counts = torch.bincount(bigram)
+    return torch.cat((counts.new_zeros(1), counts.cumsum(0))).to(torch.int32)
 
 
 def stored(rows: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
