@@ -77,15 +77,7 @@ def gold_attention(
         ValueError: a head size or type the kernels do not take, or tensors that do not belong together.
     """
     out, totals, logits = attend(q, own_keys, own_values, memory, want_logits=want_mass, own_length=own_length)
-    if not want_mass:
-        return out, None
-    B, H, T, S = *q.shape[:3], len(memory)
-    mass = torch.empty((B, H, S), dtype=torch.float32, device=q.device)
-    if S and T:
-        grid = (triton.cdiv(S, MASS_TILE), B * H)
-        with torch.cuda.device_of(q):
-            kernels.mass_kernel[grid](logits, totals, memory.order, mass, S, T, TILE=MASS_TILE)
-    return out, mass
+    return out, spread_mass(logits, totals, memory.order, q) if want_mass else None
 
 
 def attend(
@@ -195,6 +187,18 @@ def merge(partials: Partials, q: Tensor) -> tuple[Tensor, Tensor]:
             N=N, PARTS=max(2, triton.next_power_of_2(parts)), num_warps=4,
         )  # fmt: skip
     return out, totals
+
+
+def spread_mass(logits: Tensor, totals: Tensor, order: Tensor, q: Tensor) -> Tensor:
+    """The last query's probability on each memory token [B, H, S], in the cache's order, from what `attend` gives."""
+    B, H, T, S = *q.shape[:3], order.numel()
+    mass = torch.empty((B, H, S), dtype=torch.float32, device=q.device)
+    if S and T:
+        with torch.cuda.device_of(q):
+            kernels.mass_kernel[(triton.cdiv(S, MASS_TILE), B * H)](
+                logits, totals, order, mass, S, T, TILE=MASS_TILE
+            )
+    return mass
 
 
 def pool_mass(logits: Tensor, totals: Tensor, pooled: Tensor, share: float) -> None:
