@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import triton
@@ -42,6 +43,15 @@ ONE = Launch()
 ROWS = Launch(tile=64, value_rows=32, per_processor=4)
 MAX_ROWS = 64
 """Query rows of one program; more rows are more programs, each reading the memory again (mostly from L2)."""
+
+
+class Values(Protocol):
+    """The values of a memory sorted by bigram, as `SortedMemory` holds them."""
+
+    values: Tensor
+    value_scales: Tensor | None
+    bigram: Tensor
+    offsets: Tensor
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,25 @@ def scan_own(
         )  # fmt: skip
 
 
+def scan_given(
+    logits: Tensor, memory: Values, partials: Partials, rows: tuple[int, int], offset: int, tiles: int, parts: int
+) -> None:
+    """Write partials offset, …, offset + parts - 1 of one query whose logits [H, S] are known.
+
+    rows: the partials' row of head 0, and how far on that of the next head is.
+    """
+    H, U, N = memory.values.shape
+    none = memory.values
+    with torch.cuda.device_of(logits):
+        kernels.scan_one_kernel[(H, parts)](
+            none, none, none, memory.values, _or(memory.value_scales, none), memory.bigram, memory.offsets,
+            partials.peaks, partials.sums, partials.outs, logits, logits.shape[-1], U, tiles, partials.peaks.shape[1], offset,
+            *rows, 1.0, 0, N=N, TILE=ONE.tile, VALUE_ROWS=ONE.value_rows, KEY_SCALES=False,
+            VALUE_SCALES=memory.value_scales is not None, INTEGER=False, GIVEN=True, MASS=False,
+            num_warps=ONE.warps, num_stages=ONE.stages,
+        )  # fmt: skip
+
+
 def merge(partials: Partials, q: Tensor) -> tuple[Tensor, Tensor]:
     """(output [B, H, T, N] in q's type, log2 of the sums [B, H, T]) of partials.
 
@@ -235,7 +264,7 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
     arguments = (
         q, keys, _or(memory.key_scales, keys), values, _or(memory.value_scales, values), memory.bigram,
         memory.offsets, partials.peaks, partials.sums, partials.outs, logits, len(memory), values.shape[1], tiles,
-        partials.peaks.shape[1], offset, logit_factor(N),
+        partials.peaks.shape[1], offset,
     )  # fmt: skip
     shared = {
         "N": N, "TILE": launch.tile, "VALUE_ROWS": launch.value_rows, "INTEGER": integer, "MASS": want_logits,
@@ -244,11 +273,13 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
     }  # fmt: skip
     with torch.cuda.device_of(q):
         if B * T == 1:
-            kernels.scan_one_kernel[(H, parts)](*arguments, q.stride(1), **shared)
+            kernels.scan_one_kernel[(H, parts)](
+                *arguments, 0, 1, logit_factor(N), q.stride(1), GIVEN=False, **shared
+            )
             return
         rows = _row_block(B * T)
         kernels.scan_rows_kernel[(H, parts, triton.cdiv(B * T, rows))](
-            *arguments, B * T, T, H, *q.stride()[:3],
+            *arguments, logit_factor(N), B * T, T, H, *q.stride()[:3],
             ROWS=rows, KEY_DTYPE=product_type(q, keys),
             # Weights are at most TILE and values of layer norms: float16 holds both, with 3 bits more than bfloat16.
             WEIGHT_DTYPE=triton.language.float32 if values.dtype == torch.float32 else triton.language.float16,

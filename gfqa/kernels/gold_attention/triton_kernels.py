@@ -75,11 +75,13 @@ def _add_one(out, reached, values, scales, offsets, first, count, start, limit, 
 @triton.jit
 def scan_one_kernel(
     q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
-    factor, q_head_stride,
+    first_row, row_step, factor, q_head_stride,
     N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
-    INTEGER: tl.constexpr, MASS: tl.constexpr,
+    INTEGER: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
 ):  # fmt: skip
-    """One query against one share of the memory.
+    """One query against one share of the memory; with GIVEN its logits are there already and no key is read.
+
+    The partials' rows are first_row, first_row + row_step, …: one a head.
 
     Sums stay spread over the threads (`total` by place in the tile, `out` by place among the tile's bigrams) and are added
     up once at the end; only the largest logit is settled tile by tile.
@@ -91,7 +93,7 @@ def scan_one_kernel(
     logits += head * S
     values += head * U * N
     value_scales += head * U
-    if INTEGER:
+    if INTEGER and not GIVEN:
         # Rows 0 and 1 of the product's left side are the query's digits.
         line = tl.arange(0, 16)
         query = tl.load(q + head * q_head_stride + channel[None, :] + 0 * line[:, None]).to(tl.float32)
@@ -99,7 +101,7 @@ def scan_one_kernel(
         left = tl.where((line == 0)[:, None], high, tl.where((line == 1)[:, None], low, 0)).to(tl.int8)
         place_value = tl.where(line == 0, 128, tl.where(line == 1, 1, 0))
         factor = factor * tl.max(unit, 0)
-    else:
+    elif not GIVEN:
         single = tl.load(q + head * q_head_stride + channel).to(tl.float32)
 
     peak = tl.full([], LOWEST, tl.float32)
@@ -109,16 +111,20 @@ def scan_one_kernel(
         start = tile * TILE
         limit = tl.minimum(S - start, TILE)
         inside = token < limit
-        key = tl.load(keys + (start + token).to(tl.int64)[:, None] * N + channel[None, :], mask=inside[:, None], other=0)
-        if INTEGER:
-            found = tl.dot(left, tl.trans(key), out_dtype=tl.int32)
-            logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
+        if GIVEN:
+            logit = tl.load(logits + start + token, mask=inside, other=0.0)
         else:
-            logit = tl.sum(key.to(tl.float32) * single[None, :], 1) * factor
-        if KEY_SCALES:
-            logit *= tl.load(key_scales + start + token, mask=inside, other=0.0).to(tl.float32)
-        if MASS:
-            tl.store(logits + start + token, logit, mask=inside)
+            place = (start + token).to(tl.int64)[:, None] * N + channel[None, :]
+            key = tl.load(keys + place, mask=inside[:, None], other=0)
+            if INTEGER:
+                found = tl.dot(left, tl.trans(key), out_dtype=tl.int32)
+                logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
+            else:
+                logit = tl.sum(key.to(tl.float32) * single[None, :], 1) * factor
+            if KEY_SCALES:
+                logit *= tl.load(key_scales + start + token, mask=inside, other=0.0).to(tl.float32)
+            if MASS:
+                tl.store(logits + start + token, logit, mask=inside)
         logit = tl.where(inside, logit, float("-inf"))
         higher = tl.maximum(peak, tl.max(logit, 0))
         weight = tl.exp2(logit - higher)
@@ -140,7 +146,7 @@ def scan_one_kernel(
                     VALUE_SCALES,
                 )  # fmt: skip
 
-    place = head * parts + offset + part
+    place = (first_row + head * row_step) * parts + offset + part
     tl.store(peaks + place, peak)
     tl.store(sums + place, tl.sum(total, 0))
     tl.store(outs + place * N + channel, tl.sum(out, 0))

@@ -6,7 +6,7 @@ bigram b = (t-1, t), the key before its layer norm is
 A logit is linear in k'' up to the norm's mean and deviation, so for q with the norm's gain folded in
     q . k'' = (W_c^T q) . s c + sum_r z_br (W_c^T (q mix_r)) . (s' c' - s c) + (B^T q) . tau + s e2_b + s' e1_b,
 where primes mean the token before, z_b0 = 1, and e1, e2 are unigram tables contracted with z_b. A token costs its latents
-(tau, c, c') and six numbers to read; heads are the columns of every matrix product.
+(tau, c, c') and six numbers to read; heads are the columns of every matrix product. Logits are written, then scanned.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch import Tensor
 from gfqa.kernels.gold_attention import triton as common
 from gfqa.kernels.gold_attention import triton_latent_kernels as kernels
 from gfqa.kernels.gold_attention.reference import LayerMemory, gold_attention
-from gfqa.kernels.gold_attention.triton_memory import bounds
+from gfqa.kernels.gold_attention.triton_memory import bounds, stored
 
 HEADS = 16
 """Heads of one program: the smallest width of a matrix product."""
-TILE, VALUE_ROWS, BIGRAM_ROWS = 128, 16, 32
-PER_PROCESSOR, WARPS = 2, 8
+TILE, BIGRAM_ROWS = 128, 32
+WARPS, STAGES = 8, 3
 PREPARE_CHUNK = 16384
 TAU_STEPS = 127
 
@@ -61,7 +61,7 @@ class SharedTokens:
 @dataclass(frozen=True)
 class LatentTokens:
     """One layer's latents. tau: [S, R] int8 in steps of 1/127, or float; mean, deviation: [S] float32 of k'', deviation its
-    reciprocal; z: [U, 1 + r] with a leading 1; values: [H, U, N].
+    reciprocal; z: [U, 1 + r] with a leading 1; values: [H, U, N], int8 with value_scales [H, U] float16.
 
     mix: [1 + r, C] float32, lora: [R, C] float32, gain, bias: [C] float32 of the layer norm on keys.
     """
@@ -72,6 +72,7 @@ class LatentTokens:
     deviation: Tensor
     z: Tensor
     values: Tensor
+    value_scales: Tensor | None
     mix: Tensor
     lora: Tensor
     gain: Tensor
@@ -85,11 +86,21 @@ class LatentTokens:
         return self.shared.order
 
     @property
+    def bigram(self) -> Tensor:
+        return self.shared.bigram
+
+    @property
+    def offsets(self) -> Tensor:
+        return self.shared.offsets
+
+    @property
     def nbytes(self) -> int:
         """Bytes one decode step reads from device memory; the unigram table is read once a step and layer too."""
         t = self.shared
         read = (self.tau, self.mean, self.deviation, self.z, self.values, t.c, t.c_before, t.scale, t.scale_before)
         read += (t.s, t.s_before, t.unigram, t.first, t.second, t.bigram, t.offsets)
+        if self.value_scales is not None:
+            read += (self.value_scales,)
         return sum(tensor.numel() * tensor.element_size() for tensor in read)
 
 
@@ -138,6 +149,7 @@ def latent_tokens(
     lora: tuple[Tensor, Tensor],
     norm: tuple[Tensor, Tensor, float],
     tau_dtype: torch.dtype = torch.int8,
+    value_dtype: torch.dtype = torch.bfloat16,
 ) -> LatentTokens:
     """One layer's latents: values [H, U, N]; z [U, r]; mix [C], mix_w [r, C]; the key LoRA's matrices [C, R] and [R, C]; the
     weight, bias and epsilon of its layer norm."""
@@ -151,9 +163,11 @@ def latent_tokens(
         tau = torch.tanh(mixed @ inner)
         codes = torch.round(tau * TAU_STEPS).to(torch.int8) if tau_dtype == torch.int8 else tau.to(tau_dtype)
         key = mixed + _tau(codes) @ outer
-        deviation = (key.var(dim=-1, unbiased=False) + norm[2]).rsqrt()
-        parts.append((codes, key.mean(dim=-1), deviation))
+        mean = key.mean(dim=-1)
+        deviation = ((key - mean.unsqueeze(-1)).square().mean(dim=-1) + norm[2]).rsqrt()
+        parts.append((codes, mean, deviation))
     stacked = [torch.cat(column) for column in zip(*parts)]
+    held, value_scales = stored(values, value_dtype)
     narrow = torch.float32 if tau_dtype == torch.float32 else torch.float16
     return LatentTokens(
         shared=shared,
@@ -161,7 +175,8 @@ def latent_tokens(
         mean=stacked[1],
         deviation=stacked[2],
         z=all_z.to(narrow).contiguous(),
-        values=values.contiguous(),
+        values=held,
+        value_scales=value_scales,
         mix=all_mix,
         lora=outer,
         gain=norm[0].float(),
@@ -179,7 +194,10 @@ def widened(memory: LatentTokens) -> LayerMemory:
     place[shared.order] = torch.arange(len(shared), device=place.device)
     heads, _, n = memory.values.shape
     keys = key[place].unflatten(-1, (heads, n)).transpose(0, 1)
-    return LayerMemory(keys, memory.values.float(), shared.bigram.long()[place])
+    values = memory.values.float()
+    if memory.value_scales is not None:
+        values = values * memory.value_scales.float().unsqueeze(-1)
+    return LayerMemory(keys, values, shared.bigram.long()[place])
 
 
 def plain_attention(
@@ -219,20 +237,19 @@ def attend(
     common.check(q, own_keys, own_values)
     B, H, T, N = q.shape
     S = len(memory)
-    groups = triton.cdiv(H, HEADS)
-    logits = torch.empty((B, H, S) if want_logits else 0, dtype=torch.float32, device=q.device)
-    tiles, memory_parts = common.shares(triton.cdiv(S, TILE), groups, PER_PROCESSOR, q.device)
+    logits = torch.empty((B, H, S), dtype=torch.float32, device=q.device)
+    tiles, memory_parts = common.shares(triton.cdiv(S, common.ONE.tile), H, common.ONE.per_processor, q.device)
     own_tiles, own_parts = common.own_shares(own_keys)
     partials = common.Partials.empty(B * H * T, own_parts + memory_parts, N, q.device)
     if T:
         common.scan_own(q, own_keys, own_values, own_length, partials, own_tiles, own_parts)
     for b in range(B):
         for t in range(T if S else 0):
-            absorbed = absorb(q[b, :, t], memory)
-            line = logits[b] if want_logits and t == T - 1 else None
-            _scan(absorbed, memory, partials, (b * H * T + t, T), own_parts, tiles, memory_parts, line)
+            # The last row's logits stay, for its mass.
+            _logits(absorb(q[b, :, t], memory), memory, logits[b])
+            common.scan_given(logits[b], memory, partials, (b * H * T + t, T), own_parts, tiles, memory_parts)
     out, totals = common.merge(partials, q)
-    return out, totals, logits
+    return out, totals, logits if want_logits else logits[:, :0]
 
 
 @dataclass(frozen=True)
@@ -275,38 +292,26 @@ def absorb(q: Tensor, memory: LatentTokens) -> Absorbed:
     e_first, e_second = (torch.empty((U, room), dtype=torch.float32, device=q.device) for _ in range(2))
     with torch.cuda.device_of(q):
         kernels.bigram_kernel[(triton.cdiv(U, BIGRAM_ROWS),)](
-            table, memory.z, shared.first, shared.second, e_first, e_second, U, H, memory.z.shape[1],
+            table, memory.z, shared.first, shared.second, e_first, e_second, U, H, room, memory.z.shape[1],
             ROOM=triton.next_power_of_2(room), ROWS=BIGRAM_ROWS, num_warps=4,
         )  # fmt: skip
     return Absorbed(tau, c[0], c[1:], sums, constant, e_first, e_second)
 
 
-def _scan(
-    absorbed: Absorbed,
-    memory: LatentTokens,
-    partials: common.Partials,
-    rows: tuple[int, int],
-    offset: int,
-    tiles: int,
-    parts: int,
-    logits: Tensor | None,
-) -> None:
-    """Write partials offset, …, offset + parts - 1 of the rows rows[0], rows[0] + rows[1], … (a row a head)."""
+def _logits(absorbed: Absorbed, memory: LatentTokens, logits: Tensor) -> None:
+    """Write one query's logits [H, S]."""
     shared = memory.shared
-    H, U, N = memory.values.shape
-    width, lora = shared.c.shape[1], memory.tau.shape[1]
-    with torch.cuda.device_of(memory.tau):
-        kernels.latent_kernel[(parts, absorbed.sums.numel() // HEADS)](
+    width, lora, room = shared.c.shape[1], memory.tau.shape[1], absorbed.sums.numel()
+    with torch.cuda.device_of(logits):
+        kernels.latent_kernel[(triton.cdiv(len(shared), TILE), room // HEADS)](
             absorbed.tau, absorbed.now, absorbed.mixed, absorbed.sums, absorbed.constant, absorbed.e_first,
             absorbed.e_second, memory.tau, shared.c, shared.c_before, shared.scale, shared.scale_before, shared.s,
-            shared.s_before, memory.mean, memory.deviation, memory.z, memory.values, shared.bigram, shared.offsets,
-            partials.peaks, partials.sums, partials.outs, memory.tau if logits is None else logits,
-            len(shared), U, H, absorbed.sums.numel(), tiles, partials.peaks.shape[1], offset, rows[0], rows[1], width, lora,
-            memory.z.shape[1],
-            N=N, TILE=TILE, VALUE_ROWS=VALUE_ROWS, HEADS=HEADS, WIDTH=max(16, triton.next_power_of_2(width)),
-            LORA=max(16, triton.next_power_of_2(lora)), MASS=logits is not None,
+            shared.s_before, memory.mean, memory.deviation, memory.z, shared.bigram, logits,
+            len(shared), logits.shape[0], memory.z.shape[1],
+            room=room, width=width, lora=lora, TILE=TILE, HEADS=HEADS, WIDTH=max(16, triton.next_power_of_2(width)),
+            LORA=max(16, triton.next_power_of_2(lora)),
             DTYPE=triton.language.float32 if memory.z.dtype == torch.float32 else triton.language.float16,
-            PRECISION=common.precision(), num_warps=WARPS,
+            PRECISION=common.precision(), num_warps=WARPS, num_stages=STAGES,
         )  # fmt: skip
 
 
