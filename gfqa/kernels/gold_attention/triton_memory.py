@@ -6,6 +6,7 @@ the bigram's value is touched. `plain_attention` is the definition the kernels a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from gfqa.kernels.gold_attention.reference import LayerMemory, gold_attention
 
+LOG2_E = math.log2(math.e)
 SMALLEST_SCALE = 6.2e-5
 """The smallest normal float16: a zero row divides by it instead of by zero."""
 
@@ -85,6 +87,38 @@ def plain_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """`reference.gold_attention` over a sorted memory."""
     return gold_attention(q, own_keys, own_values, unsorted(memory), want_mass=want_mass)
+
+
+def plain_attend(
+    q: Tensor,
+    own_keys: Tensor,
+    own_values: Tensor,
+    memory: SortedMemory,
+    *,
+    want_logits: bool = False,
+    own_length: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`triton.attend` in plain PyTorch: (output, log2 of the sums [B, H, T], last query's logits [B, H, S], sorted).
+
+    Logits are in powers of two. own_length waits for the device.
+    """
+    n_own = own_keys.shape[2] if own_length is None else int(own_length)
+    keys = torch.cat(
+        [
+            _widened(memory.keys, memory.key_scales).expand(len(q), -1, -1, -1),
+            own_keys[:, :, :n_own].float(),
+        ],
+        dim=2,
+    )
+    values = _widened(memory.values, memory.value_scales)[:, memory.bigram.long()]
+    values = torch.cat((values.expand(len(q), -1, -1, -1), own_values[:, :, :n_own].float()), dim=2)
+    logits = q.float() @ keys.transpose(-1, -2) * (q.shape[-1] ** -0.5 * LOG2_E)
+    visible = torch.ones(q.shape[2], keys.shape[2], dtype=torch.bool, device=q.device)
+    logits = logits.masked_fill(~visible.tril(keys.shape[2] - q.shape[2]), float("-inf"))
+    totals = torch.logsumexp(logits / LOG2_E, dim=-1) * LOG2_E
+    out = torch.exp2(logits - totals.unsqueeze(-1)) @ values
+    last = logits[:, :, -1, : len(memory)] if want_logits else logits[:, :, -1, :0]
+    return out.to(q.dtype), totals, last
 
 
 def _widened(rows: Tensor, scales: Tensor | None) -> Tensor:
