@@ -29,7 +29,8 @@ OWN_TILE, MASS_TILE = 64, 1024
 class Launch:
     """How a scan is launched; the values are measured choices, `benchmarks/decode.py --sweep` tries others.
 
-    tile: tokens a step; value_rows: bigrams whose values are read at once; per_processor: programs wanted a multiprocessor.
+    tile: tokens a step; value_rows: bigrams whose values are read at once; per_processor: programs wanted a multiprocessor;
+    integer: int8 keys are multiplied with the query's digits, or else widened (one query only).
     """
 
     tile: int = 256
@@ -37,6 +38,7 @@ class Launch:
     warps: int = 4
     stages: int = 3
     per_processor: int = 8
+    integer: bool = True
 
 
 ONE = Launch()
@@ -177,7 +179,7 @@ def scan_own(
             q, own_keys, own_values, q if own_length is None else own_length,
             partials.peaks, partials.sums, partials.outs, own_keys.shape[2], tiles, partials.peaks.shape[1],
             logit_factor(N), T, H, *q.stride()[:3], *own_keys.stride()[:3], *own_values.stride()[:3],
-            N=N, TILE=OWN_TILE, ROWS=rows, LENGTH=own_length is not None,
+            N=N, TILE=OWN_TILE, ROWS=rows, LENGTH=own_length is not None, CAUSAL=True,
             DTYPE=product_type(q, own_keys), PRECISION=precision(), num_warps=4,
         )  # fmt: skip
 
@@ -260,7 +262,7 @@ def product_type(*operands: Tensor) -> triton.language.dtype:
 def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want_logits):
     B, H, T, N = q.shape
     keys, values = memory.keys, memory.values
-    integer = keys.dtype == torch.int8
+    integer = keys.dtype == torch.int8 and (launch.integer or B * T > 1)
     arguments = (
         q, keys, _or(memory.key_scales, keys), values, _or(memory.value_scales, values), memory.bigram,
         memory.offsets, partials.peaks, partials.sums, partials.outs, logits, len(memory), values.shape[1], tiles,

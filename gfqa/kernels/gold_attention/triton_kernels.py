@@ -237,10 +237,10 @@ def own_kernel(
     q, keys, values, length, peaks, sums, outs, own, tiles, parts, factor, T, H,
     q_batch_stride, q_head_stride, q_row_stride, k_batch_stride, k_head_stride, k_row_stride,
     v_batch_stride, v_head_stride, v_row_stride,
-    N: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr, LENGTH: tl.constexpr, DTYPE: tl.constexpr,
-    PRECISION: tl.constexpr,
+    N: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr, LENGTH: tl.constexpr, CAUSAL: tl.constexpr,
+    DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """ROWS queries of one chain against a share of the chain's own keys, causally: the partials 0, 1, … of its rows.
+    """ROWS queries of one chain against a share of the chain's own keys, with CAUSAL those before them: the partials 0, 1, … of its rows.
 
     With LENGTH the number of own tokens is read from the device, and `own` only bounds it: the launch is the same for all.
     """
@@ -265,7 +265,8 @@ def own_kernel(
         key = tl.load(keys + position[:, None] * k_row_stride + channel[None, :], mask=inside, other=0.0)
         value = tl.load(values + position[:, None] * v_row_stride + channel[None, :], mask=inside, other=0.0)
         logit = product(query, tl.trans(key), DTYPE, PRECISION) * factor
-        logit = tl.where(position[None, :] <= own - T + row[:, None], logit, float("-inf"))
+        reach = own - T + row if CAUSAL else own - 1 + 0 * row
+        logit = tl.where(position[None, :] <= reach[:, None], logit, float("-inf"))
         higher = tl.maximum(peak, tl.max(logit, 1))
         weight = tl.exp2(logit - higher[:, None])
         shrink = tl.exp2(peak - higher)

@@ -187,9 +187,7 @@ def latent_tokens(
 def widened(memory: LatentTokens) -> LayerMemory:
     """The memory with its keys, float32, in the cache's order."""
     shared = memory.shared
-    mixed = _mixed(shared, memory.z.float(), memory.mix, slice(None))
-    key = (mixed + _tau(memory.tau) @ memory.lora - memory.mean.unsqueeze(-1)) * memory.deviation.unsqueeze(-1)
-    key = key * memory.gain + memory.bias
+    key = widened_keys(memory, slice(None))
     place = torch.empty_like(shared.order)
     place[shared.order] = torch.arange(len(shared), device=place.device)
     heads, _, n = memory.values.shape
@@ -198,6 +196,13 @@ def widened(memory: LatentTokens) -> LayerMemory:
     if memory.value_scales is not None:
         values = values * memory.value_scales.float().unsqueeze(-1)
     return LayerMemory(keys, values, shared.bigram.long()[place])
+
+
+def widened_keys(memory: LatentTokens, tile: slice) -> Tensor:
+    """The keys of some tokens, [n, C] float32, in sorted order."""
+    mixed = _mixed(memory.shared, memory.z.float(), memory.mix, tile)
+    key = mixed + _tau(memory.tau[tile]) @ memory.lora - memory.mean[tile].unsqueeze(-1)
+    return key * memory.deviation[tile].unsqueeze(-1) * memory.gain + memory.bias
 
 
 def plain_attention(
