@@ -49,6 +49,8 @@ FORMS: dict[str, tuple[Any, dict[str, torch.dtype]]] = {
 }
 SECTIONS = ("equality", "attention", "rows", "step", "peers", "sweep")
 QUERIES, CHECK_CHUNK = 4, 262_144
+LARGEST = 100e9
+"""Bytes of keys of all layers that are tried on a GPU of 141 GB."""
 TAIL = 0.68
 """How heavy the tail of what follows a token is: 5.9 tokens a distinct bigram at 1 M, as in source code."""
 
@@ -87,7 +89,15 @@ class Bench:
     def report(self, section: str, size: str, tokens: int, name: str, ms: float, n_bytes: int = 0, **more: Any) -> None:
         """One line of the table, and of the JSON."""
         share = n_bytes / (ms * 1e6) / self.bandwidth if n_bytes and self.bandwidth else None
-        row = {"section": section, "size": size, "tokens": tokens, "name": name, "ms": ms, "bytes": n_bytes, "share": share}
+        row = {
+            "section": section,
+            "size": size,
+            "tokens": tokens,
+            "name": name,
+            "ms": ms,
+            "bytes": n_bytes,
+            "share": share,
+        }
         self.rows.append({**row, **more})
         read = f"{n_bytes / 1e9:8.3f} GB read {100 * share:5.1f} %" if share is not None else ""
         extra = "  ".join(f"{k} {v:.2g}" if isinstance(v, float) else f"{k} {v}" for k, v in more.items())
@@ -107,7 +117,9 @@ class Bench:
         except Exception as error:
             line = traceback.extract_tb(error.__traceback__)[-1]
             message = str(error).split("\n")[0][:200]
-            print(f"{name} {where}: FAILED {type(error).__name__}: {message} ({line.filename}:{line.lineno})", flush=True)
+            print(
+                f"{name} {where}: FAILED {type(error).__name__}: {message} ({line.filename}:{line.lineno})", flush=True
+            )
         if self.device == "cuda":
             torch.cuda.empty_cache()
 
@@ -115,10 +127,8 @@ class Bench:
         """Copy bandwidth (read plus written) in GB/s and the rate of a bf16 matrix product."""
         if self.device == "cpu":
             return
-        source = torch.randn(1 << 29, device="cuda")
-        target = torch.empty_like(source)
-        self.bandwidth = 2 * source.nbytes / self.milliseconds(lambda _: target.copy_(source)) / 1e6
-        del source, target
+        buffers = torch.randn(2, 1 << 29, device="cuda")
+        self.bandwidth = buffers.nbytes / self.milliseconds(lambda _: buffers[0].copy_(buffers[1])) / 1e6
         a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
         rate = 2 * 8192**3 / self.milliseconds(lambda _: a @ b) / 1e9
         print(f"{torch.cuda.get_device_name()}  torch {torch.__version__}  triton {sorted_form.triton.__version__}  "
@@ -212,6 +222,16 @@ def queries(bench: Bench, model: LanguageModel, new: int, own: int) -> list[tupl
     return sets
 
 
+def prepared(model: LanguageModel, cache: KeyCache, name: str) -> list[Any]:
+    """The memory of every GOLD layer in one form; MemoryError where its keys alone are too large."""
+    make, options = FORMS[name]
+    key_bytes = {torch.bfloat16: 2, torch.int8: 1}[options.get("key_dtype", torch.int8)] if make is sorted_memory else 0
+    n_bytes = key_bytes * len(cache) * model.config.n_embd * model.config.n_gold
+    if n_bytes > LARGEST:
+        raise MemoryError(f"keys of {n_bytes / 1e9:.0f} GB do not fit")
+    return [*make(model, cache, **options)]
+
+
 def attend(memory: Any) -> Callable[..., Any]:
     return sorted_form.attend if isinstance(memory, SortedMemory) else latent_form.attend
 
@@ -244,10 +264,10 @@ def equality(bench: Bench, size: str, model: LanguageModel) -> None:
     """Greedy tokens of the step beside the plain decode on the same memory; the first difference and its margin."""
     cache = make_cache(bench, model, 300 if bench.tiny else 4_000)
     question = torch.arange(1, 9, device=bench.device)[None] % bench.vocab
-    for name, (make, options) in FORMS.items():
+    for name in FORMS:
         logits, state = model.decode(question, None, cache)
         token, steps = int(logits[0, -1].argmax()), 2 if bench.tiny else 32
-        layers = make(model, cache, **options)
+        layers = prepared(model, cache, name)
         step = DecodeStep(model, state, layers, steps, attend=attend(layers[0]))
         worst, same = 0.0, 0
         for _ in range(steps):
@@ -261,10 +281,11 @@ def equality(bench: Bench, size: str, model: LanguageModel) -> None:
 
 def attention(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None:
     """One layer's attention, one query: every form, then plain PyTorch."""
-    for name, (make, options) in FORMS.items():
-        def one(name: str = name, make: Any = make, options: Any = options) -> None:
+    for name in FORMS:
+
+        def one(name: str = name) -> None:
             start = time.perf_counter()
-            layers = make(model, cache, **options)
+            layers = prepared(model, cache, name)
             memory = layers[0]
             if bench.device == "cuda":
                 torch.cuda.synchronize()
@@ -278,6 +299,7 @@ def attention(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) ->
                 mass = [captured(bench, lambda s=s: attend(memory)(*s, memory, want_logits=True)) for s in sets]
                 ms = bench.milliseconds(lambda number: mass[number % QUERIES](number))
                 bench.report("attention", size, len(cache), f"{name}, with logits", ms, memory.nbytes)
+
         bench.section("attention", f"{size} {len(cache)} {name}", one)  # fmt: skip
 
     def plain() -> None:
@@ -298,7 +320,7 @@ def rows(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None
         sets = queries(bench, model, new, 64)
         error = check(sets[0], memory)
         graphs = [captured(bench, lambda s=s: attend(memory)(*s, memory)) for s in sets]
-        ms = bench.milliseconds(lambda number: graphs[number % QUERIES](number))
+        ms = bench.milliseconds(lambda number, turns=graphs: turns[number % QUERIES](number))  # type: ignore[misc]
         bench.report("rows", size, len(cache), f"int8 keys, {new} queries", ms, memory.nbytes, error=error)
 
 
@@ -310,10 +332,9 @@ def step(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None
     with torch.inference_mode():
         _, state = model.decode(question, None, small)
     for name in list(FORMS)[:4]:
-        make, options = FORMS[name]
 
-        def one(name: str = name, make: Any = make, options: Any = options) -> None:
-            layers = make(model, cache, **options)
+        def one(name: str = name) -> None:
+            layers = prepared(model, cache, name)
             n_bytes = weights + sum(layer.nbytes for layer in layers)
             inputs = queries(bench, model, 1, 64)[0]
             error = max(check(inputs, layer) for layer in layers)
@@ -328,7 +349,9 @@ def step(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None
                         model, state, layers, room, want_mass=mass, attend=attend(layers[0]), compiled=compiled
                     )
                     ms = bench.milliseconds(lambda number: decode(number % bench.vocab))
-                    bench.report("step", size, len(cache), label, ms, n_bytes, error=error, tokens_per_s=round(1e3 / ms))
+                    bench.report(
+                        "step", size, len(cache), label, ms, n_bytes, error=error, tokens_per_s=round(1e3 / ms)
+                    )
 
                 bench.section("step", f"{size} {len(cache)} {label}", run)
 
@@ -352,7 +375,9 @@ def peer(bench: Bench, size: str, width: int, depth: int, tokens: int) -> None:
             print(f"peers {size} {tokens} {label}: its cache of {n_bytes / 1e9:.0f} GB does not fit", flush=True)
             continue
 
-        def one(label: str = label, key_heads: int = key_heads, dtype: torch.dtype = dtype, n_bytes: int = n_bytes) -> None:
+        def one(
+            label: str = label, key_heads: int = key_heads, dtype: torch.dtype = dtype, n_bytes: int = n_bytes
+        ) -> None:
             caches = [peers.make_cache(key_heads, tokens, n, dtype, bench.device) for _ in range(depth)]
             q = torch.randn(key_heads, heads // key_heads, n, device=bench.device, dtype=torch.bfloat16)
             expected = peers.plain(q, *caches[0])
@@ -364,7 +389,9 @@ def peer(bench: Bench, size: str, width: int, depth: int, tokens: int) -> None:
                         raise AssertionError(f"the output is off by {error:.2g}")
                     one_layer = captured(bench, lambda a=attention: a(q, *caches[0]))
                     best[name] = bench.milliseconds(one_layer, 8)
-                    bench.report("peers", size, tokens, f"{label}, {name}, one layer", best[name], n_bytes // depth, error=error)
+                    bench.report(
+                        "peers", size, tokens, f"{label}, {name}, one layer", best[name], n_bytes // depth, error=error
+                    )
                 except Exception as error:
                     print(f"peers {size} {tokens} {label} {name}: {type(error).__name__} {str(error)[:80]}", flush=True)
             chosen = min(best, key=lambda name: best[name])
@@ -392,7 +419,9 @@ def sweep(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> Non
         try:
             check(sets[0], memory)
             graphs = [captured(bench, lambda s=s: attend(memory)(*s, memory)) for s in sets]
-            bench.report("sweep", size, len(cache), name, bench.milliseconds(lambda i: graphs[i % QUERIES](i), 12), memory.nbytes)
+            bench.report(
+                "sweep", size, len(cache), name, bench.milliseconds(lambda i: graphs[i % QUERIES](i), 12), memory.nbytes
+            )
         except Exception as error:
             print(f"sweep {name}: {type(error).__name__} {str(error)[:80]}", flush=True)
 
@@ -410,6 +439,27 @@ def sweep(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> Non
     for latent_form.TILE, latent_form.WARPS, latent_form.STAGES in itertools.product((64, 128, 256), (4, 8), (2, 3, 4)):
         timed(f"latent t{latent_form.TILE} w{latent_form.WARPS} s{latent_form.STAGES}", latent)
     latent_form.TILE, latent_form.WARPS, latent_form.STAGES = kept_latent
+
+
+def one_size(bench: Bench, size: str, width: int, depth: int, lengths: list[int]) -> None:
+    """Every section for one model, length by length."""
+    model = make_model(bench, width, depth)
+    bench.section("equality", size, lambda: equality(bench, size, model))
+    for tokens in lengths:
+        one_length(bench, size, model, tokens)
+        bench.section("peers", f"{size} {tokens}", lambda t=tokens: peer(bench, size, width, depth, t))
+
+
+def one_length(bench: Bench, size: str, model: LanguageModel, tokens: int) -> None:
+    """GOLD's sections for one model and one memory."""
+    cache = make_cache(bench, model, tokens)
+    pairs = torch.unique(cache.ids[:-1] * bench.vocab + cache.ids[1:]).numel()
+    where = f"{size} {tokens}"
+    print(f"{where} tokens, {tokens / max(1, pairs):.1f} a distinct bigram", flush=True)
+    attention(bench, size, model, cache)
+    bench.section("rows", where, lambda: rows(bench, size, model, cache))
+    bench.section("step", where, lambda: step(bench, size, model, cache))
+    bench.section("sweep", where, lambda: sweep(bench, size, model, cache))
 
 
 @torch.inference_mode()
@@ -431,21 +481,7 @@ def main() -> None:
     lengths = [150, 700] if bench.tiny else LENGTHS
     lengths = [int(length) for length in arguments.lengths.split(",")] if arguments.lengths else lengths
     for size, (width, depth) in sizes.items():
-        model = make_model(bench, width, depth)
-        bench.section("equality", size, lambda: equality(bench, size, model))  # noqa: B023
-        for tokens in lengths:
-            if tokens * width > 8e9 + 1:
-                continue  # its keys alone would not fit
-            cache = make_cache(bench, model, tokens)
-            pairs = torch.unique(cache.ids[:-1] * bench.vocab + cache.ids[1:]).numel()
-            print(f"{size} {tokens} tokens, {tokens / max(1, pairs):.1f} a distinct bigram", flush=True)
-            attention(bench, size, model, cache)
-            bench.section("rows", f"{size} {tokens}", lambda: rows(bench, size, model, cache))  # noqa: B023
-            bench.section("step", f"{size} {tokens}", lambda: step(bench, size, model, cache))  # noqa: B023
-            bench.section("sweep", f"{size} {tokens}", lambda: sweep(bench, size, model, cache))  # noqa: B023
-            del cache
-            bench.section("peers", f"{size} {tokens}", lambda: peer(bench, size, width, depth, tokens))  # noqa: B023
-        del model
+        one_size(bench, size, width, depth, lengths)
     print(f"{time.monotonic() - bench.began:.0f} s", flush=True)
 
 

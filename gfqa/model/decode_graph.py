@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gfqa.kernels.gold_attention.triton_latent import LatentTokens
 from gfqa.kernels.gold_attention.triton_memory import SortedMemory, plain_attend
-from gfqa.model.gold import GoldTimeMix
-from gfqa.model.language_model import Block, LanguageModel, query_scale
+from gfqa.model.gold import GoldInputs, GoldTimeMix
+from gfqa.model.language_model import LanguageModel, query_scale
 from gfqa.model.layers import rms, split_heads
 from gfqa.model.state import BlockState, ModelState
 
@@ -34,6 +34,7 @@ class DecodeStep:
     layers and heads of the probability on each memory token, in the order of the cache.
     """
 
+    @torch.no_grad()
     def __init__(
         self,
         model: LanguageModel,
@@ -50,8 +51,8 @@ class DecodeStep:
 
         attend: the attention, by default Triton's on a GPU and the plain one elsewhere. capture: as a graph, by default on a
         GPU. compiled: run blocks through torch.compile, which fuses their small operations.
-        Raises ValueError for another kind of model than Finch and GOLD layers without RoPE, a state of several rows or of no token,
-        or a wrong number of layers.
+        Raises ValueError for another kind of model than Finch and GOLD layers without RoPE, a state of several rows or of
+        no token, or a wrong number of layers.
         """
         config, ids, keys = model.config, state.ids, state.compressed_keys
         if config.tmix not in ("x060", "x060c2"):
@@ -72,7 +73,10 @@ class DecodeStep:
         self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
         self._pooled = torch.zeros(len(layers[0]), device=self.device)
         self.logits = torch.zeros(config.vocab_size, device=self.device)
-        self._run_block: Callable[..., Any] = torch.compile(_finch_block, dynamic=False) if compiled else _finch_block
+        parts: list[Callable[..., Any]] = [_finch_block, _before_attention, _after_attention]
+        if compiled:
+            parts = [torch.compile(part, dynamic=False) for part in parts]
+        self._finch_block, self._before_attention, self._after_attention = parts
         self._graph: torch.cuda.CUDAGraph | None = None
         if capture if capture is not None else self.device.type == "cuda":
             self._capture()
@@ -120,7 +124,7 @@ class DecodeStep:
         e = model.embed(self._token)
         x = e
         for block, state in zip(model.blocks[: -config.n_gold], self._blocks):
-            x, *new = self._run_block(block, x, state.wkv, state.att_shift, state.ffn_shift)
+            x, *new = self._finch_block(block, x, state.wkv, state.att_shift, state.ffn_shift)
             for old, part in zip((state.wkv, state.att_shift, state.ffn_shift), new, strict=True):
                 if old is not None:
                     old.copy_(part)
@@ -129,54 +133,39 @@ class DecodeStep:
         self._length += 1
         scale = None
         if config.length_scale is not None:
-            scale = query_scale(self._length + len(self._layers[0]), config.length_scale)
-        gold = (o, self._o.unsqueeze(1), kappa, self._kappa.unsqueeze(1), place, scale)
+            scale = query_scale(self._length + len(self._layers[0]), config.length_scale).view(1, 1)
+        gold = GoldInputs(o, self._o.unsqueeze(1), kappa, self._kappa.unsqueeze(1), scale)
         for block, state, memory in zip(
             model.blocks[-config.n_gold :], self._blocks[-config.n_gold :], self._layers, strict=True
         ):
-            x = self._gold_block(block, x, state, memory, *gold)
+            x = self._gold_block(block, x, state, memory, gold, place)
         self._o.copy_(o[:, 0])
         self._kappa.copy_(kappa[:, 0])
         self.logits.copy_(model.logits(x)[0, 0])
 
     def _gold_block(
-        self,
-        block: Block,
-        x: Tensor,
-        state: BlockState,
-        memory: Memory,
-        o: Tensor,
-        o_before: Tensor,
-        kappa: Tensor,
-        kappa_before: Tensor,
-        place: Tensor,
-        scale: Tensor | None,
+        self, block: nn.Module, x: Tensor, state: BlockState, memory: Memory, inputs: GoldInputs, place: Tensor
     ) -> Tensor:
-        att = block.att
-        assert isinstance(att, GoldTimeMix)
-        assert state.keys is not None and state.values is not None and state.att_shift is not None  # noqa: PT018
-        z = block.ln1(x)
-        q = split_heads(att.queries(z, state.att_shift), att.n_head)
-        state.keys.index_copy_(1, place, att.keys(o, o_before, kappa, kappa_before))
-        state.values.index_copy_(1, place, att.values(o, o_before))
-        if scale is not None:
-            q = q * scale.to(q.dtype)
+        n_head = self.model.config.n_head
+        assert state.keys is not None and state.values is not None  # noqa: PT018
+        q, key, value, shift = self._before_attention(block, x, state.att_shift, inputs)
+        state.keys.index_copy_(1, place, key)
+        state.values.index_copy_(1, place, value)
         out, totals, logits = self._attend(
-            q,
-            split_heads(state.keys, att.n_head),
-            split_heads(state.values, att.n_head),
+            split_heads(q, n_head),
+            split_heads(state.keys, n_head),
+            split_heads(state.values, n_head),
             memory,
             want_logits=self._want_mass,
             own_length=self._length,
         )
         if self._want_mass:
-            self._pool(logits, totals, 1 / (att.n_head * len(self._layers)))
-        state.att_shift.copy_(z[:, -1])
-        mixed = x + att.output(att.ln_x(out.transpose(1, 2).flatten(-2)))
-        ffn, shift = block.ffn(block.ln2(x if block.parallel else mixed), state.ffn_shift, None)
-        if state.ffn_shift is not None:
-            state.ffn_shift.copy_(shift)
-        return mixed + ffn
+            self._pool(logits, totals, 1 / (n_head * len(self._layers)))
+        x, ffn_shift = self._after_attention(block, x, out, state.ffn_shift)
+        for old, part in ((state.att_shift, shift), (state.ffn_shift, ffn_shift)):
+            if old is not None:
+                old.copy_(part)
+        return x
 
     def _pool(self, logits: Tensor, totals: Tensor, share: float) -> None:
         if logits.is_cuda:
@@ -208,11 +197,34 @@ class DecodeStep:
 
 
 def _finch_block(
-    block: Block, x: Tensor, wkv: Tensor | None, att_shift: Tensor | None, ffn_shift: Tensor | None
+    block: nn.Module, x: Tensor, wkv: Tensor | None, att_shift: Tensor | None, ffn_shift: Tensor | None
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """One lower block over one token: (x, wkv, att_shift, ffn_shift)."""
     x, new = block(x, BlockState(wkv, att_shift, ffn_shift))
     return x, new.wkv, new.att_shift, new.ffn_shift
+
+
+def _before_attention(
+    block: Any, x: Tensor, shift: Tensor | None, inputs: GoldInputs
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A GOLD block up to its attention: scaled queries, new key and value [1, 1, C], the new shift [1, C]."""
+    att = block.att
+    assert isinstance(att, GoldTimeMix)
+    z = block.ln1(x)
+    q = att.queries(z, shift)
+    if inputs.query_scale is not None:
+        q = q * inputs.query_scale.unsqueeze(-1).to(q.dtype)
+    key = att.keys(inputs.o, inputs.o_previous, inputs.kappa, inputs.kappa_previous)
+    return q, key, att.values(inputs.o, inputs.o_previous), z[:, -1]
+
+
+def _after_attention(block: Any, x: Tensor, out: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A GOLD block from its attention's output [1, H, 1, N] on: (x, ffn_shift)."""
+    att = block.att
+    assert isinstance(att, GoldTimeMix)
+    mixed = x + att.output(att.ln_x(out.transpose(1, 2).flatten(-2)))
+    ffn, shift = block.ffn(block.ln2(x if block.parallel else mixed), shift, None)
+    return mixed + ffn, shift
 
 
 def _attention(memory: Memory, device: torch.device) -> Attend:

@@ -21,8 +21,6 @@ from gfqa.kernels.testing import relative_error
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.usefixtures("poisoned_empty")
 FLOAT32 = (torch.float32, torch.float32)
-# Float32 sums in another order; bfloat16 operands of products and outputs.
-BOUND = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
 
 
 def make_memory(length: int, heads: int = 2, size: int = 32, bigrams: int = 0, seed: int = 0) -> LayerMemory:
@@ -55,29 +53,41 @@ def errors(inputs: tuple[torch.Tensor, ...], memory: SortedMemory) -> dict[str, 
     return {"out": relative_error(out, expected), "mass": relative_error(mass, expected_mass)}
 
 
-@pytest.mark.parametrize("length", [0, 1, 15, 63, 64, 65, 128, 129, 1000])
-@pytest.mark.parametrize(("new", "own"), [(1, 1), (1, 70), (3, 5)])
-def test_agrees_at_any_length(length: int, new: int, own: int) -> None:
+@pytest.mark.parametrize("length", [0, 1, 15, 63, 64, 65, 256, 257, 1000])
+def test_one_query_at_any_length(length: int) -> None:
     memory = sort_memory(make_memory(length), *FLOAT32)
-    assert max(errors(make_queries(1, new, own), memory).values()) < 1e-5
+    assert max(errors(make_queries(1, 1, 3), memory).values()) < 1e-5
 
 
-@pytest.mark.parametrize(("batch", "new"), [(1, 15), (1, 64), (3, 1), (2, 33), (1, 65)])
-def test_agrees_for_any_number_of_queries(batch: int, new: int) -> None:
-    memory = sort_memory(make_memory(200), *FLOAT32)
-    assert max(errors(make_queries(batch, new, new + 2), memory).values()) < 1e-5
+@pytest.mark.parametrize("length", [0, 1, 15, 63, 64, 65, 300])
+def test_several_queries_at_any_length(length: int) -> None:
+    memory = sort_memory(make_memory(length, heads=1), *FLOAT32)
+    assert max(errors(make_queries(1, 3, 5, heads=1), memory).values()) < 1e-5
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("value_dtype", [torch.float32, torch.bfloat16, torch.int8])
-@pytest.mark.parametrize("key_dtype", [torch.bfloat16, torch.int8])
+@pytest.mark.parametrize(("batch", "new", "own"), [(1, 1, 400), (3, 1, 1), (2, 33, 40), (1, 65, 65)])
+def test_agrees_for_any_number_of_queries(batch: int, new: int, own: int) -> None:
+    memory = sort_memory(make_memory(70, heads=1), *FLOAT32)
+    assert max(errors(make_queries(batch, new, own, heads=1), memory).values()) < 1e-5
+
+
 @pytest.mark.parametrize("new", [1, 17])
-def test_stored_forms(new: int, key_dtype: torch.dtype, value_dtype: torch.dtype, dtype: torch.dtype) -> None:
-    memory = sort_memory(make_memory(130), key_dtype, value_dtype)
-    found = errors(make_queries(1, new, new, dtype), memory)
-    # int8 keys: the query's 15 bits. One query: no product in a narrow type, but the output's own.
-    assert found["mass"] < (BOUND[dtype] if key_dtype == torch.bfloat16 or dtype == torch.bfloat16 else 2e-3)
-    assert found["out"] < (1e-2 if dtype == torch.bfloat16 else 2e-3)
+@pytest.mark.parametrize(
+    ("dtype", "key_dtype", "value_dtype"),
+    [
+        (torch.float32, torch.int8, torch.bfloat16),
+        (torch.float32, torch.bfloat16, torch.int8),
+        (torch.bfloat16, torch.int8, torch.int8),
+        (torch.bfloat16, torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_stored_forms(new: int, dtype: torch.dtype, key_dtype: torch.dtype, value_dtype: torch.dtype) -> None:
+    """Narrow products and a narrow output show; what is stored is the same for both forms."""
+    memory = sort_memory(make_memory(130, heads=1), key_dtype, value_dtype)
+    found = errors(make_queries(1, new, new, dtype, heads=1), memory)
+    # The interpreter truncates to bfloat16 where a GPU rounds.
+    bound = 2e-3 if dtype == torch.float32 else 1e-2
+    assert max(found.values()) < (bound if DEVICE == "cuda" else 2 * bound)
 
 
 def test_two_digits_of_the_query_are_enough() -> None:
@@ -85,6 +95,13 @@ def test_two_digits_of_the_query_are_enough() -> None:
     memory = sort_memory(make_memory(300), torch.int8, torch.float32)
     found = errors(make_queries(1, 1, 3), memory)
     assert max(found.values()) < 5e-4
+
+
+def test_int8_keys_widened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other way to multiply int8 keys loses nothing."""
+    monkeypatch.setattr(form.ONE, "integer", False)
+    memory = sort_memory(make_memory(70), torch.int8, torch.float32)
+    assert max(errors(make_queries(1, 1, 3), memory).values()) < 1e-5
 
 
 def test_int8_memory_stays_near_the_plain_one() -> None:

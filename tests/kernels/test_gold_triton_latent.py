@@ -64,7 +64,9 @@ def make_layer(
     values, z, mix, mix_w, inner, outer, gain, bias = (
         x.to(DEVICE) for x in (values, z, mix, mix_w, inner, outer, gain, bias)
     )
-    memory = form.latent_tokens(shared, values, z, mix, mix_w, (inner, outer), (gain, bias, EPSILON), dtype, torch.float32)
+    memory = form.latent_tokens(
+        shared, values, z, mix, mix_w, (inner, outer), (gain, bias, EPSILON), dtype, torch.float32
+    )
     return memory, LayerMemory(*(x.to(DEVICE) for x in (plain.keys, plain.values, plain.bigram)))
 
 
@@ -122,7 +124,14 @@ def test_empty_memory() -> None:
     empty = form.shared_tokens(t.unigram, nothing.view(0, 2), nothing, t.c[:0], nothing, t.w_c, torch.float32)
     parts = ((memory.lora.t(), memory.lora), (memory.gain, memory.bias, EPSILON))
     empty_layer = form.latent_tokens(
-        empty, memory.values[:, :0], memory.z[:0, 1:], memory.mix[0], memory.mix[1:], *parts, torch.float32, torch.float32
+        empty,
+        memory.values[:, :0],
+        memory.z[:0, 1:],
+        memory.mix[0],
+        memory.mix[1:],
+        *parts,
+        torch.float32,
+        torch.float32,
     )
     assert max(errors(make_queries(1, 4), empty_layer).values()) < 1e-5
 

@@ -83,7 +83,10 @@ def test_same_tokens_through_triton(model: LanguageModel, kind: str) -> None:
 
 def test_int8_memories_are_near(model: LanguageModel) -> None:
     cache, state, token = asked(model)
-    for layers, attend in ((sorted_memory(model, cache), triton.attend), (latent_memory(model, cache), triton_latent.attend)):
+    for layers, attend in (
+        (sorted_memory(model, cache), triton.attend),
+        (latent_memory(model, cache), triton_latent.attend),
+    ):
         step = DecodeStep(model, state, layers, 1, attend=attend)
         expected, _ = model.decode(torch.tensor([[token]]), state, cache)
         assert relative_error(step(token), expected[0, 0]) < 2e-2
@@ -93,7 +96,10 @@ def test_sorted_memory_holds_the_plain_ones_keys(model: LanguageModel) -> None:
     from gfqa.kernels.gold_attention.triton_memory import unsorted
 
     cache, _, _ = asked(model)
-    for memory, form in ((sorted_memory(model, cache, *EXACT), unsorted), (latent_memory(model, cache, *EXACT), triton_latent.widened)):
+    for memory, form in (
+        (sorted_memory(model, cache, *EXACT), unsorted),
+        (latent_memory(model, cache, *EXACT), triton_latent.widened),
+    ):
         for layer, expected in zip(memory, cache.layers(model), strict=True):
             found = form(layer)  # type: ignore[operator]
             assert relative_error(found.keys, expected.keys) < 1e-5

@@ -50,10 +50,14 @@ MAX_ROWS = 64
 class Values(Protocol):
     """The values of a memory sorted by bigram, as `SortedMemory` holds them."""
 
-    values: Tensor
-    value_scales: Tensor | None
-    bigram: Tensor
-    offsets: Tensor
+    @property
+    def values(self) -> Tensor: ...
+    @property
+    def value_scales(self) -> Tensor | None: ...
+    @property
+    def bigram(self) -> Tensor: ...
+    @property
+    def offsets(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -226,9 +230,7 @@ def spread_mass(logits: Tensor, totals: Tensor, order: Tensor, q: Tensor) -> Ten
     mass = torch.empty((B, H, S), dtype=torch.float32, device=q.device)
     if S and T:
         with torch.cuda.device_of(q):
-            kernels.mass_kernel[(triton.cdiv(S, MASS_TILE), B * H)](
-                logits, totals, order, mass, S, T, TILE=MASS_TILE
-            )
+            kernels.mass_kernel[(triton.cdiv(S, MASS_TILE), B * H)](logits, totals, order, mass, S, T, TILE=MASS_TILE)
     return mass
 
 
@@ -275,9 +277,7 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
     }  # fmt: skip
     with torch.cuda.device_of(q):
         if B * T == 1:
-            kernels.scan_one_kernel[(H, parts)](
-                *arguments, 0, 1, logit_factor(N), q.stride(1), GIVEN=False, **shared
-            )
+            kernels.scan_one_kernel[(H, parts)](*arguments, 0, 1, logit_factor(N), q.stride(1), GIVEN=False, **shared)
             return
         rows = _row_block(B * T)
         kernels.scan_rows_kernel[(H, parts, triton.cdiv(B * T, rows))](

@@ -194,7 +194,9 @@ def scan_rows_kernel(
         start = tile * TILE
         limit = tl.minimum(S - start, TILE)
         inside = token < limit
-        key = tl.load(keys + (start + token).to(tl.int64)[:, None] * N + channel[None, :], mask=inside[:, None], other=0)
+        key = tl.load(
+            keys + (start + token).to(tl.int64)[:, None] * N + channel[None, :], mask=inside[:, None], other=0
+        )
         if INTEGER:
             key = tl.trans(key)
             found = tl.dot(high, key, out_dtype=tl.int32) * 128 + tl.dot(low, key, out_dtype=tl.int32)
@@ -240,9 +242,10 @@ def own_kernel(
     N: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr, LENGTH: tl.constexpr, CAUSAL: tl.constexpr,
     DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """ROWS queries of one chain against a share of the chain's own keys, with CAUSAL those before them: the partials 0, 1, … of its rows.
+    """ROWS queries of one chain against a share of the chain's own keys: the partials 0, 1, … of its rows.
 
-    With LENGTH the number of own tokens is read from the device, and `own` only bounds it: the launch is the same for all.
+    CAUSAL: the queries are the last T of the own tokens, and see none after themselves. LENGTH: the number of own tokens is
+    read from the device and `own` only bounds it, so that the launch is the same for all.
     """
     line, part = tl.program_id(0), tl.program_id(1)
     batch, head = (line // H).to(tl.int64), (line % H).to(tl.int64)

@@ -97,10 +97,20 @@ class LatentTokens:
     def nbytes(self) -> int:
         """Bytes one decode step reads from device memory; the unigram table is read once a step and layer too."""
         t = self.shared
-        read = (self.tau, self.mean, self.deviation, self.z, self.values, t.c, t.c_before, t.scale, t.scale_before)
-        read += (t.s, t.s_before, t.unigram, t.first, t.second, t.bigram, t.offsets)
-        if self.value_scales is not None:
-            read += (self.value_scales,)
+        tokens = (
+            self.tau,
+            self.mean,
+            self.deviation,
+            t.c,
+            t.c_before,
+            t.scale,
+            t.scale_before,
+            t.s,
+            t.s_before,
+            t.bigram,
+        )
+        bigrams = (self.z, self.values, self.value_scales, t.first, t.second, t.offsets, t.unigram)
+        read = [tensor for tensor in (*tokens, *bigrams) if tensor is not None]
         return sum(tensor.numel() * tensor.element_size() for tensor in read)
 
 
@@ -288,16 +298,15 @@ def absorb(q: Tensor, memory: LatentTokens) -> Absorbed:
     tau = torch.einsum("rhn,hn->rh", memory.lora.view(-1, H, N), folded * step)
     c = torch.einsum("hmn,hnw->mwh", queries, shared.w_c.view(H, N, -1))
     c, tau = (torch.nn.functional.pad(x, (0, room - H)).to(dtype).contiguous() for x in (c, tau))
-    sums, constant = (
-        torch.nn.functional.pad(x.sum(-1), (0, room - H)) for x in (folded, q * memory.bias.view(H, N))
-    )
-    table = torch.einsum("vhn,hmn->vmh", shared.unigram.view(-1, H, N), queries.to(shared.unigram.dtype))
-    table = table.contiguous()
+    sums, constant = (torch.nn.functional.pad(x.sum(-1), (0, room - H)) for x in (folded, q * memory.bias.view(H, N)))
+    # [H, V', 2 + r], as the product leaves it: the numbers of one head and id side by side.
+    by_head = shared.unigram.view(-1, H, N).transpose(0, 1)
+    table = torch.bmm(by_head, queries.transpose(1, 2).to(by_head.dtype))
     U = memory.z.shape[0]
     e_first, e_second = (torch.empty((U, room), dtype=torch.float32, device=q.device) for _ in range(2))
     with torch.cuda.device_of(q):
         kernels.bigram_kernel[(triton.cdiv(U, BIGRAM_ROWS),)](
-            table, memory.z, shared.first, shared.second, e_first, e_second, U, H, room, memory.z.shape[1],
+            table, memory.z, shared.first, shared.second, e_first, e_second, U, H, table.shape[1], room, memory.z.shape[1],
             ROOM=triton.next_power_of_2(room), ROWS=BIGRAM_ROWS, num_warps=4,
         )  # fmt: skip
     return Absorbed(tau, c[0], c[1:], sums, constant, e_first, e_second)

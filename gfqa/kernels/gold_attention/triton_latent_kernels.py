@@ -13,27 +13,25 @@ from gfqa.kernels.gold_attention.triton_kernels import product
 
 @triton.jit
 def bigram_kernel(
-    table, z, first, second, e_first, e_second, U, H, room, parts, ROOM: tl.constexpr, ROWS: tl.constexpr
+    table, z, first, second, e_first, e_second, U, H, rows, room, parts, ROOM: tl.constexpr, ROWS: tl.constexpr
 ):
     """e_first = sum over r of z_r table[first, 1 + r], e_second = table[second, 0] - the same of second, for ROWS bigrams.
 
-    table: [V', 1 + parts, H]; the results are [U, room], zeros beyond H.
+    table: [H, rows, 1 + parts]; the results are [U, room], zeros beyond H.
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     head = tl.arange(0, ROOM)
     inside = row < U
     both = inside[:, None] & (head < H)[None, :]
-    width = (parts + 1) * H
-    before = table + tl.load(first + row, mask=inside, other=0).to(tl.int64)[:, None] * width + head[None, :]
-    now = table + tl.load(second + row, mask=inside, other=0).to(tl.int64)[:, None] * width + head[None, :]
+    line = head.to(tl.int64)[None, :] * rows
+    before = table + (line + tl.load(first + row, mask=inside, other=0)[:, None]) * (parts + 1)
+    now = table + (line + tl.load(second + row, mask=inside, other=0)[:, None]) * (parts + 1)
     one = tl.zeros([ROWS, ROOM], tl.float32)
     two = tl.load(now, mask=both, other=0.0).to(tl.float32)
     for part in range(parts):
-        before += H
-        now += H
         share = tl.load(z + row * parts + part, mask=inside, other=0.0).to(tl.float32)[:, None]
-        one += share * tl.load(before, mask=both, other=0.0).to(tl.float32)
-        two -= share * tl.load(now, mask=both, other=0.0).to(tl.float32)
+        one += share * tl.load(before + part + 1, mask=both, other=0.0).to(tl.float32)
+        two -= share * tl.load(now + part + 1, mask=both, other=0.0).to(tl.float32)
     place = row.to(tl.int64)[:, None] * room + head[None, :]
     mask = inside[:, None] & (head < room)[None, :]
     tl.store(e_first + place, one, mask=mask)
@@ -59,7 +57,8 @@ def _columns(base, width: tl.constexpr, room: tl.constexpr, head, WIDTH: tl.cons
 def latent_kernel(
     q_tau, q_now, q_mixed, q_sums, q_constant, e_first, e_second, tau, c, c_before, scale, scale_before, s, s_before,
     mean, deviation, z, bigram, logits, S, H, mixes,
-    room: tl.constexpr, width: tl.constexpr, lora: tl.constexpr, TILE: tl.constexpr, HEADS: tl.constexpr, WIDTH: tl.constexpr, LORA: tl.constexpr, DTYPE: tl.constexpr,
+    room: tl.constexpr, width: tl.constexpr, lora: tl.constexpr,
+    TILE: tl.constexpr, HEADS: tl.constexpr, WIDTH: tl.constexpr, LORA: tl.constexpr, DTYPE: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The logits of one query on TILE tokens, for HEADS heads; logits: [H, S].
