@@ -126,7 +126,7 @@ def test_empty_memory() -> None:
     empty_layer = form.latent_tokens(
         empty,
         memory.values[:, :0],
-        memory.z[:0, 1:],
+        memory.z[:0],
         memory.mix[0],
         memory.mix[1:],
         *parts,

@@ -24,6 +24,8 @@ from gfqa.kernels.gold_attention.triton_memory import bounds, stored
 
 HEADS = 16
 """Heads of one program: the smallest width of a matrix product."""
+GROUP = 4
+"""Parts of the mix in one product."""
 TILE, BIGRAM_ROWS = 128, 32
 WARPS, STAGES = 8, 3
 PREPARE_CHUNK = 16384
@@ -61,7 +63,7 @@ class SharedTokens:
 @dataclass(frozen=True)
 class LatentTokens:
     """One layer's latents. tau: [S, R] int8 in steps of 1/127, or float; mean, deviation: [S] float32 of k'', deviation its
-    reciprocal; z: [U, 1 + r] with a leading 1; values: [H, U, N], int8 with value_scales [H, U] float16.
+    reciprocal; z: [U, r], r a multiple of 4; values: [H, U, N], int8 with value_scales [H, U] float16.
 
     mix: [1 + r, C] float32, lora: [R, C] float32, gain, bias: [C] float32 of the layer norm on keys.
     """
@@ -163,13 +165,14 @@ def latent_tokens(
 ) -> LatentTokens:
     """One layer's latents: values [H, U, N]; z [U, r]; mix [C], mix_w [r, C]; the key LoRA's matrices [C, R] and [R, C]; the
     weight, bias and epsilon of its layer norm."""
-    all_mix = torch.cat((mix.float().view(1, -1), mix_w.float()))
-    all_z = torch.cat((z.new_ones(len(z), 1), z), dim=1).float()
+    room = -z.shape[1] % GROUP
+    z = torch.nn.functional.pad(z.float(), (0, room))
+    all_mix = torch.cat((mix.float().view(1, -1), torch.nn.functional.pad(mix_w.float(), (0, 0, 0, room))))
     inner, outer = lora[0].float(), lora[1].float()
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for start in range(0, max(1, len(shared)), PREPARE_CHUNK):
         tile = slice(start, start + PREPARE_CHUNK)
-        mixed = _mixed(shared, all_z, all_mix, tile)
+        mixed = _mixed(shared, z, all_mix, tile)
         tau = torch.tanh(mixed @ inner)
         codes = torch.round(tau * TAU_STEPS).to(torch.int8) if tau_dtype == torch.int8 else tau.to(tau_dtype)
         key = mixed + _tau(codes) @ outer
@@ -184,7 +187,7 @@ def latent_tokens(
         tau=stacked[0],
         mean=stacked[1],
         deviation=stacked[2],
-        z=all_z.to(narrow).contiguous(),
+        z=z.to(narrow).contiguous(),
         values=held,
         value_scales=value_scales,
         mix=all_mix,
@@ -322,7 +325,7 @@ def _logits(absorbed: Absorbed, memory: LatentTokens, logits: Tensor) -> None:
             absorbed.e_second, memory.tau, shared.c, shared.c_before, shared.scale, shared.scale_before, shared.s,
             shared.s_before, memory.mean, memory.deviation, memory.z, shared.bigram, logits,
             len(shared), logits.shape[0], memory.z.shape[1],
-            room=room, width=width, lora=lora, TILE=TILE, HEADS=HEADS, WIDTH=max(16, triton.next_power_of_2(width)),
+            room=room, width=width, lora=lora, TILE=TILE, HEADS=HEADS, GROUP=GROUP, WIDTH=max(16, triton.next_power_of_2(width)),
             LORA=max(16, triton.next_power_of_2(lora)),
             DTYPE=triton.language.float32 if memory.z.dtype == torch.float32 else triton.language.float16,
             PRECISION=common.precision(), num_warps=WARPS, num_stages=STAGES,
@@ -363,4 +366,4 @@ def _mixed(shared: SharedTokens, z: Tensor, mix: Tensor, tile: slice) -> Tensor:
         + (c[tile].float() * scale[tile].unsqueeze(-1)) @ shared.w_c.t()
         for rows, c, scale, s in sides
     )
-    return now + (before - now) * (z[bigram] @ mix)
+    return now + (before - now) * torch.addmm(mix[0], z[bigram], mix[1:])

@@ -15,23 +15,23 @@ from gfqa.kernels.gold_attention.triton_kernels import product
 def bigram_kernel(
     table, z, first, second, e_first, e_second, U, H, rows, room, parts, ROOM: tl.constexpr, ROWS: tl.constexpr
 ):
-    """e_first = sum over r of z_r table[first, 1 + r], e_second = table[second, 0] - the same of second, for ROWS bigrams.
+    """The unigrams' parts of ROWS bigrams, each [U, room] with zeros beyond H; table: [H, rows, 2 + parts].
 
-    table: [H, rows, 1 + parts]; the results are [U, room], zeros beyond H.
+    e_first = table[first, 1] + sum over r of z_r table[first, 2 + r], e_second = table[second, 0] - the same of second.
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     head = tl.arange(0, ROOM)
     inside = row < U
     both = inside[:, None] & (head < H)[None, :]
     line = head.to(tl.int64)[None, :] * rows
-    before = table + (line + tl.load(first + row, mask=inside, other=0)[:, None]) * (parts + 1)
-    now = table + (line + tl.load(second + row, mask=inside, other=0)[:, None]) * (parts + 1)
-    one = tl.zeros([ROWS, ROOM], tl.float32)
-    two = tl.load(now, mask=both, other=0.0).to(tl.float32)
+    before = table + (line + tl.load(first + row, mask=inside, other=0)[:, None]) * (parts + 2)
+    now = table + (line + tl.load(second + row, mask=inside, other=0)[:, None]) * (parts + 2)
+    one = tl.load(before + 1, mask=both, other=0.0).to(tl.float32)
+    two = tl.load(now, mask=both, other=0.0).to(tl.float32) - tl.load(now + 1, mask=both, other=0.0).to(tl.float32)
     for part in range(parts):
         share = tl.load(z + row * parts + part, mask=inside, other=0.0).to(tl.float32)[:, None]
-        one += share * tl.load(before + part + 1, mask=both, other=0.0).to(tl.float32)
-        two -= share * tl.load(now + part + 1, mask=both, other=0.0).to(tl.float32)
+        one += share * tl.load(before + part + 2, mask=both, other=0.0).to(tl.float32)
+        two -= share * tl.load(now + part + 2, mask=both, other=0.0).to(tl.float32)
     place = row.to(tl.int64)[:, None] * room + head[None, :]
     mask = inside[:, None] & (head < room)[None, :]
     tl.store(e_first + place, one, mask=mask)
@@ -58,8 +58,8 @@ def latent_kernel(
     q_tau, q_now, q_mixed, q_sums, q_constant, e_first, e_second, tau, c, c_before, scale, scale_before, s, s_before,
     mean, deviation, z, bigram, logits, S, H, mixes,
     room: tl.constexpr, width: tl.constexpr, lora: tl.constexpr,
-    TILE: tl.constexpr, HEADS: tl.constexpr, WIDTH: tl.constexpr, LORA: tl.constexpr, DTYPE: tl.constexpr,
-    PRECISION: tl.constexpr,
+    TILE: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr, LORA: tl.constexpr,
+    DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The logits of one query on TILE tokens, for HEADS heads; logits: [H, S].
 
@@ -76,11 +76,16 @@ def latent_kernel(
     logit += product(now, _columns(q_now, width, room, head, WIDTH), DTYPE, PRECISION)
     before = _tile(c_before, token, inside, width, WIDTH)
     step = (before * tl.load(scale_before + token, mask=inside, other=0.0)[:, None] - now).to(DTYPE)
-    for mix in range(mixes):
-        columns = _columns(q_mixed, width, room, head, WIDTH)
-        share = tl.load(z + number * mixes + mix).to(tl.float32)
-        logit += share[:, None] * product(step, columns, DTYPE, PRECISION)
-        q_mixed += width * room
+    logit += product(step, _columns(q_mixed, width, room, head, WIDTH), DTYPE, PRECISION)
+    # GROUP parts of the mix side by side in one product; a thread has all of them for its heads, and adds them up itself.
+    line, column = tl.arange(0, WIDTH), tl.arange(0, GROUP * HEADS)
+    columns = q_mixed + (1 + column // HEADS)[None, :] * (width * room) + line[:, None] * room
+    columns += (tl.program_id(1) * HEADS + column % HEADS)[None, :]
+    shares = z + number[:, None] * mixes + tl.arange(0, GROUP)[None, :]
+    for mix in range(0, mixes, GROUP):
+        right = tl.load(columns + mix * (width * room), mask=(line < width)[:, None], other=0.0)
+        parts = tl.reshape(product(step, right, DTYPE, PRECISION), [TILE, GROUP, HEADS])
+        logit += tl.sum(parts * tl.load(shares + mix).to(tl.float32)[:, :, None], 1)
 
     # The unigrams' parts, and what the norm does.
     logit += tl.load(s + token, mask=inside, other=0.0)[:, None] * tl.load(e_second + place)
