@@ -435,10 +435,15 @@ def sweep(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> Non
         timed(f"t{tile} v{value_rows} w{warps} s{stages} p{per_processor} {'int' if integer else 'float'}", memory)
     for field in dataclasses.fields(kept):
         setattr(sorted_form.ONE, field.name, getattr(kept, field.name))
-    kept_latent = latent_form.TILE, latent_form.WARPS, latent_form.STAGES
-    for latent_form.TILE, latent_form.WARPS, latent_form.STAGES in itertools.product((64, 128, 256), (4, 8), (2, 3, 4)):
-        timed(f"latent t{latent_form.TILE} w{latent_form.WARPS} s{latent_form.STAGES}", latent)
-    latent_form.TILE, latent_form.WARPS, latent_form.STAGES = kept_latent
+    kept_latent = {name: getattr(latent_form, name) for name in ("TILE", "WARPS", "STAGES", "GROUP", "REGISTERS")}
+    for chosen in itertools.product((64, 128, 256), (4, 8), (2, 3), (2, 4, 8), (None, 128)):
+        if time.monotonic() - bench.began > 60 * bench.minutes:
+            break
+        for name, value in zip(kept_latent, chosen):
+            setattr(latent_form, name, value)
+        timed("latent t{} w{} s{} g{} r{}".format(*chosen), latent)
+    for name, value in kept_latent.items():
+        setattr(latent_form, name, value)
 
 
 def one_size(bench: Bench, size: str, width: int, depth: int, lengths: list[int]) -> None:

@@ -28,6 +28,8 @@ GROUP = 4
 """Parts of the mix in one product."""
 TILE, BIGRAM_ROWS = 128, 32
 WARPS, STAGES = 8, 3
+REGISTERS: int | None = 128
+"""Registers a thread of the logits' kernel is held to: two programs then fit a multiprocessor where keys are narrow."""
 PREPARE_CHUNK = 16384
 TAU_STEPS = 127
 
@@ -328,7 +330,7 @@ def _logits(absorbed: Absorbed, memory: LatentTokens, logits: Tensor) -> None:
             room=room, width=width, lora=lora, TILE=TILE, HEADS=HEADS, GROUP=GROUP, WIDTH=max(16, triton.next_power_of_2(width)),
             LORA=max(16, triton.next_power_of_2(lora)),
             DTYPE=triton.language.float32 if memory.z.dtype == torch.float32 else triton.language.float16,
-            PRECISION=common.precision(), num_warps=WARPS, num_stages=STAGES,
+            PRECISION=common.precision(), num_warps=WARPS, num_stages=STAGES, maxnreg=REGISTERS if width <= 64 else None,
         )  # fmt: skip
 
 
