@@ -425,23 +425,23 @@ def sweep(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> Non
         except Exception as error:
             print(f"sweep {name}: {type(error).__name__} {str(error)[:80]}", flush=True)
 
-    settings = itertools.product((128, 256), (32, 64), (4, 8), (2, 3, 4), (4, 8, 16), (True, False))
-    for tile, value_rows, warps, stages, per_processor, integer in settings:
+    shapes = ((128, 32, 4), (256, 64, 4), (256, 32, 4), (256, 64, 8))
+    for (tile, value_rows, warps), per_processor, integer in itertools.product(shapes, (4, 8, 16), (True, False)):
         if time.monotonic() - bench.began > 60 * bench.minutes:
             break
-        for field, value in (("tile", tile), ("value_rows", value_rows), ("warps", warps), ("stages", stages),
-                             ("per_processor", per_processor), ("integer", integer)):  # fmt: skip
+        chosen = {"tile": tile, "value_rows": value_rows, "warps": warps, "per_processor": per_processor}
+        for field, value in {**chosen, "integer": integer}.items():
             setattr(sorted_form.ONE, field, value)
-        timed(f"t{tile} v{value_rows} w{warps} s{stages} p{per_processor} {'int' if integer else 'float'}", memory)
+        timed(f"t{tile} v{value_rows} w{warps} p{per_processor} {'int' if integer else 'float'}", memory)
     for field in dataclasses.fields(kept):
         setattr(sorted_form.ONE, field.name, getattr(kept, field.name))
-    kept_latent = {name: getattr(latent_form, name) for name in ("TILE", "WARPS", "STAGES", "GROUP", "REGISTERS")}
-    for chosen in itertools.product((64, 128, 256), (4, 8), (2, 3), (2, 4, 8), (None, 128)):
+    kept_latent = {name: getattr(latent_form, name) for name in ("TILE", "WARPS", "GROUP", "REGISTERS")}
+    for shape, group, registers in itertools.product(((64, 4), (128, 4), (128, 8), (256, 8)), (4, 8), (None, 128)):
         if time.monotonic() - bench.began > 60 * bench.minutes:
             break
-        for name, value in zip(kept_latent, chosen):
+        for name, value in zip(kept_latent, (*shape, group, registers)):
             setattr(latent_form, name, value)
-        timed("latent t{} w{} s{} g{} r{}".format(*chosen), latent)
+        timed(f"latent t{shape[0]} w{shape[1]} g{group} r{registers}", latent)
     for name, value in kept_latent.items():
         setattr(latent_form, name, value)
 

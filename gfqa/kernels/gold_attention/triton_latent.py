@@ -327,8 +327,8 @@ def _logits(absorbed: Absorbed, memory: LatentTokens, logits: Tensor) -> None:
             absorbed.e_second, memory.tau, shared.c, shared.c_before, shared.scale, shared.scale_before, shared.s,
             shared.s_before, memory.mean, memory.deviation, memory.z, shared.bigram, logits,
             len(shared), logits.shape[0], memory.z.shape[1],
-            room=room, width=width, lora=lora, TILE=TILE, HEADS=HEADS, GROUP=GROUP, WIDTH=max(16, triton.next_power_of_2(width)),
-            LORA=max(16, triton.next_power_of_2(lora)),
+            room=room, width=width, lora=lora, TILE=TILE, HEADS=HEADS, GROUP=GROUP,
+            WIDTH=max(16, triton.next_power_of_2(width)), LORA=max(16, triton.next_power_of_2(lora)),
             DTYPE=triton.language.float32 if memory.z.dtype == torch.float32 else triton.language.float16,
             PRECISION=common.precision(), num_warps=WARPS, num_stages=STAGES, maxnreg=REGISTERS if width <= 64 else None,
         )  # fmt: skip
