@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,8 +26,8 @@ def log_decay(w: Tensor, floor: float | None) -> Tensor:
     w = w.float()
     if floor is None:
         return -torch.exp(w)
-    scale = torch.tensor(-floor, dtype=torch.float32, device=w.device)
-    return floor * torch.sigmoid(w - scale.log())
+    # A number and not a tensor made here: that would be a copy from the host, which a CUDA graph cannot capture.
+    return floor * torch.sigmoid(w - math.log(-floor))
 
 
 class FinchTimeMix(nn.Module):
