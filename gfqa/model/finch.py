@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfqa.kernels.wkv6 import wkv6
+from gfqa.kernels.wkv6 import finch_wkv
 from gfqa.model.config import ModelConfig
 from gfqa.model.layers import last_token, linear, parameter, previous_token
 from gfqa.model.state import BlockState
@@ -17,15 +17,6 @@ def shift_lora(x: Tensor, delta: Tensor, mix: Tensor, w1: Tensor, w2: Tensor) ->
     hidden = torch.tanh((x + delta * mix) @ w1)
     hidden = hidden.unflatten(-1, (w2.shape[0], -1))
     return torch.einsum("btgi,gic->gbtc", hidden, w2.to(hidden.dtype))
-
-
-def log_decay(w: Tensor, floor: float | None) -> Tensor:
-    """Per-token log of the decay, float32: -exp(w), or bounded below by `floor` as floor * sigmoid(w - log(-floor))."""
-    w = w.float()
-    if floor is None:
-        return -torch.exp(w)
-    scale = torch.tensor(-floor, dtype=torch.float32, device=w.device)
-    return floor * torch.sigmoid(w - scale.log())
 
 
 class FinchTimeMix(nn.Module):
@@ -66,13 +57,13 @@ class FinchTimeMix(nn.Module):
         x_v = x + delta * (self.time_maa_v + mix[2])
         x_r = x + delta * (self.time_maa_r + mix[3])
         x_g = x + delta * (self.time_maa_g + mix[4])
-        decay = log_decay(self.time_decay + torch.tanh(x_w @ self.time_decay_w1) @ self.time_decay_w2, self.floor)
         heads = (self.n_head, -1)
-        y, wkv = wkv6(
+        y, wkv = finch_wkv(
             self.receptance(x_r).unflatten(-1, heads),
             self.key(x_k).unflatten(-1, heads),
             self.value(x_v).unflatten(-1, heads),
-            decay.unflatten(-1, heads),
+            (torch.tanh(x_w @ self.time_decay_w1) @ self.time_decay_w2).unflatten(-1, heads),
+            self.time_decay.view(heads),
             self.time_faaaa.float(),
             state.wkv,
             starts=starts,

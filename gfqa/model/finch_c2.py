@@ -6,9 +6,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gfqa.kernels.wkv6 import wkv6
+from gfqa.kernels.wkv6 import finch_wkv
 from gfqa.model.config import ModelConfig
-from gfqa.model.finch import log_decay, shift_lora
+from gfqa.model.finch import shift_lora
 from gfqa.model.layers import last_token, linear, parameter, previous_token
 from gfqa.model.state import BlockState
 
@@ -52,21 +52,18 @@ class FinchC2TimeMix(nn.Module):
         x_k = x + delta * (self.time_maa_k + mix[1])
         x_v = x + delta * (self.time_maa_v + mix[2])
         x_w = x + delta * (self.time_maa_w + mix[3])
-        decay = log_decay(self.time_decay + torch.tanh(x_w @ self.time_decay_w1) @ self.time_decay_w2, self.floor)
-        key = self.key(x_k)
-        if self.use_one_minus_w:
-            # In float32: 1 - exp(log decay) in bfloat16 would round the slow channels, the long memory, to zero.
-            key = (key.float() * -torch.expm1(decay)).to(key.dtype)
         heads = (self.n_head, -1)
-        y, wkv = wkv6(
+        y, wkv = finch_wkv(
             self.receptance(x_r).unflatten(-1, heads),
-            key.unflatten(-1, heads),
+            self.key(x_k).unflatten(-1, heads),
             self.value(x_v).unflatten(-1, heads),
-            decay.unflatten(-1, heads),
+            (torch.tanh(x_w @ self.time_decay_w1) @ self.time_decay_w2).unflatten(-1, heads),
+            self.time_decay.view(heads),
             None if self.use_v2 else self.time_faaaa.float(),
             state.wkv,
             starts=starts,
             floor=self.floor,
+            scale_keys=self.use_one_minus_w,
         )
         y = y.flatten(-2)
         if self.use_v2:

@@ -35,9 +35,9 @@ LAUNCH: dict[str, dict[str, int]] = {
 """Launch settings of every kernel. C: tokens worked on at once (kernels that keep states use 64); TILE, GROUP: state entries a
 program of the scan owns, and pieces it loads at once (fewer where there are fewer)."""
 
-SPANS = {"waves": 3, "longest": 16, "whole": 1.5}
-"""How a sequence is cut: so that there are about `waves` programs a multiprocessor, of at most `longest` chunks each; not at
-all where heads alone give `whole` programs a multiprocessor."""
+PROGRAMS = {"cut": 4.0, "whole": 1.5}
+"""A sequence is cut into spans so that there are about `cut` programs a multiprocessor, or not at all where its heads alone
+give `whole` programs a multiprocessor (one pass instead of two)."""
 
 
 def wkv6(
@@ -237,13 +237,11 @@ def _scan(added, total, first, carried, last, *, backward):
 
 
 def _span(tokens: int, heads: int, multiprocessors: int) -> int:
-    """Chunks of 64 tokens in a span, a power of two, or all of them."""
+    """Chunks of 64 tokens in a span: all of them, or few enough to fill the chip with spans."""
     chunks = -(-tokens // CHUNK)
-    if heads >= SPANS["whole"] * multiprocessors:
+    if heads >= PROGRAMS["whole"] * multiprocessors:
         return chunks
-    wanted = chunks * heads / (SPANS["waves"] * multiprocessors)
-    span = 1 << max(0, math.floor(math.log2(max(wanted, 1))))
-    return min(span, int(SPANS["longest"]), chunks)
+    return -(-chunks // max(1, int(PROGRAMS["cut"] * multiprocessors / heads)))
 
 
 @functools.cache
