@@ -12,7 +12,7 @@ import triton.language as tl
 
 LAUNCH: dict[str, dict[str, int]] = {
     "lerp": {"ROWS": 16, "COLUMNS": 128, "num_warps": 4},
-    "ddlerp": {"ROWS": 64, "COLUMNS": 64, "num_warps": 4},
+    "ddlerp": {"ROWS": 64, "COLUMNS": 64, "num_warps": 8},
 }
 """Tokens and channels of a tile, and warps of a program."""
 
@@ -55,17 +55,15 @@ def ddlerp_kernel(
     COUNT: tl.constexpr, INNER: tl.constexpr, BEFORE: tl.constexpr, STARTS: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """out[g] = x + delta * (mixes[g] + tanh(hidden[g]) @ w2[g]); hidden [B, T, COUNT * INNER] is before the tanh."""
+    """out[g] = x + delta * (mixes[g] + hidden[g] @ w2[g]); hidden: [B, T, COUNT * INNER]."""
     place, inside, own, delta = _tile(x, before, starts, T, C, BEFORE, STARTS, ROWS, COLUMNS)
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
     inner = tl.arange(0, INNER)
     token = tl.program_id(2).to(tl.int64) * T + rows
-    DTYPE: tl.constexpr = x.dtype.element_ty
     for g in tl.static_range(COUNT):
         at = token[:, None] * (COUNT * INNER) + g * INNER + inner[None, :]
-        act = tl.load(hidden + at, mask=(rows < T)[:, None], other=0.0).to(tl.float32)
-        act = (2 * tl.sigmoid(2 * act) - 1).to(DTYPE)
+        act = tl.load(hidden + at, mask=(rows < T)[:, None], other=0.0)
         weights = tl.load(w2 + (g * INNER + inner)[:, None] * C + columns[None, :], mask=(columns < C)[None, :], other=0.0)
         if PRECISION == "interpreted":
             share = tl.dot(act.to(tl.float32), weights.to(tl.float32), input_precision="ieee")
@@ -92,7 +90,7 @@ def ddlerp(x, before, starts, mix, w1, w2, mixes):
     """Triton form of `reference.ddlerp`: same arguments and results, without gradients. w2's inner size: a power of two, 16
     at least."""
     [mixed] = lerp(x, before, starts, [mix])
-    hidden = mixed @ w1.to(x.dtype)
+    hidden = (mixed @ w1.to(x.dtype)).tanh_()
     x, before, starts, stacked, out, grid = _prepared(x, before, starts, mixes, LAUNCH["ddlerp"])
     if x.shape[1]:
         precision = "interpreted" if os.environ.get("TRITON_INTERPRET") == "1" else "tf32x3"
