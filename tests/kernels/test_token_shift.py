@@ -75,7 +75,9 @@ def test_large_activations_saturate() -> None:
 def test_no_tokens_are_no_output() -> None:
     given = tensors(0)
     for backend in ("reference", "triton"):
-        assert [x.shape for x in lerp(given["x"], None, None, list(given["mixes"]), backend=backend)] == [(2, 0, 80)] * 5
+        assert [x.shape for x in lerp(given["x"], None, None, list(given["mixes"]), backend=backend)] == [
+            (2, 0, 80)
+        ] * 5
 
 
 def test_gradients_take_the_plain_form() -> None:

@@ -34,9 +34,7 @@ def read_errors(case: dict[str, Tensor | None], floor: float | None = None) -> d
         found = wkv6(*(case[n] for n in NAMES), starts=case["starts"], floor=floor, backend="triton")  # type: ignore[arg-type]
     assert found[0].dtype == case["v"].dtype  # type: ignore[union-attr]
     assert found[1].dtype == torch.float32
-    return {
-        n: relative_error(x, y, floor=1e-3) for n, x, y in zip(("y", "final state"), found, expected, strict=True)
-    }
+    return {n: relative_error(x, y, floor=1e-3) for n, x, y in zip(("y", "final state"), found, expected, strict=True)}
 
 
 @pytest.mark.parametrize("floor", [-1.0, None])
@@ -102,7 +100,11 @@ def test_fused_decay_and_keys(floor: float | None, scale_keys: bool) -> None:
     r, k, v, state = (case[n] for n in ("r", "k", "v", "state"))
     arguments = {"floor": floor, "scale_keys": scale_keys, "starts": case["starts"]}
     expected = finch_wkv(
-        *(x.double() for x in (r, k, v, w, bias)), None, state.double(), **arguments, backend="reference"  # type: ignore[union-attr,arg-type]
+        *(x.double() for x in (r, k, v, w, bias)),
+        None,
+        state.double(),
+        **arguments,
+        backend="reference",  # type: ignore[union-attr,arg-type]
     )
     found = finch_wkv(r, k, v, w, bias, None, state, **arguments, backend="triton")  # type: ignore[arg-type]
     assert relative_error(found[0], expected[0]) < 1e-5

@@ -96,7 +96,14 @@ def test_what_cannot_be_read_is_refused(attention_model: Path, tiny_model: Path)
 
 
 def test_segments_fit_the_cache() -> None:
-    assert [segment_tokens(width) for width in (64, 448, 512, 768, 2048, 8192)] == [32768, 16384, 16384, 8192, 4096, 4096]
+    assert [segment_tokens(width) for width in (64, 448, 512, 768, 2048, 8192)] == [
+        32768,
+        16384,
+        16384,
+        8192,
+        4096,
+        4096,
+    ]
 
 
 @pytest.mark.gpu

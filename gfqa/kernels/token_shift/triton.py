@@ -18,7 +18,9 @@ LAUNCH: dict[str, dict[str, int]] = {
 
 
 @triton.jit
-def _tile(x, before, starts, T, C, BEFORE: tl.constexpr, STARTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def _tile(
+    x, before, starts, T, C, BEFORE: tl.constexpr, STARTS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):
     """Place of a program's tile, its x and (previous token - x), float32, and what of it exists."""
     columns = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
@@ -64,7 +66,9 @@ def ddlerp_kernel(
     for g in tl.static_range(COUNT):
         at = token[:, None] * (COUNT * INNER) + g * INNER + inner[None, :]
         act = tl.load(hidden + at, mask=(rows < T)[:, None], other=0.0)
-        weights = tl.load(w2 + (g * INNER + inner)[:, None] * C + columns[None, :], mask=(columns < C)[None, :], other=0.0)
+        weights = tl.load(
+            w2 + (g * INNER + inner)[:, None] * C + columns[None, :], mask=(columns < C)[None, :], other=0.0
+        )
         if PRECISION == "interpreted":
             share = tl.dot(act.to(tl.float32), weights.to(tl.float32), input_precision="ieee")
         else:

@@ -14,6 +14,7 @@ import triton.language as tl
 
 from gfqa.kernels.wkv6.triton_tiles import decays_of, one_minus_exp, product, row_of, rows_of, scores_of_any, sums
 
+
 @triton.jit
 def _begins(starts, token):
     """Whether a chain begins at `token`, of a row whose flags, one for 64 tokens, lie at `starts`."""

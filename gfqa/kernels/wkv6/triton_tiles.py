@@ -64,7 +64,7 @@ def sums(mask, decay, DTYPE: tl.constexpr, PRECISION: tl.constexpr):
     two parts, which leaves an error of 2^-17 of each.
     """
     total = product(mask, decay, DTYPE, PRECISION)
-    if DTYPE == tl.bfloat16:
+    if tl.bfloat16 == DTYPE:
         total += product(mask, decay - decay.to(DTYPE).to(tl.float32), DTYPE, PRECISION)
     return tl.minimum(total, 0.0)
 
