@@ -67,7 +67,9 @@ def row(widths: Sequence[int], values: Sequence[object]) -> None:
 
 def finish(results: dict[str, Any], out: Path | None) -> None:
     """Print the results as one JSON line, and write them to a file if asked."""
-    results["command"] = "python " + " ".join([Path(sys.argv[0]).parent.name + "/" + Path(sys.argv[0]).name, *sys.argv[1:]])
+    results["command"] = "python " + " ".join(
+        [Path(sys.argv[0]).parent.name + "/" + Path(sys.argv[0]).name, *sys.argv[1:]]
+    )
     text = json.dumps(results)
     print(text)
     if out is not None:
