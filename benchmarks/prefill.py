@@ -26,8 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench import corpus
 from machine import ceilings, finish, guarded, row
@@ -38,6 +37,7 @@ from gfqa.model.init import init_weights
 from gfqa.model.key_cache import quantise_keys
 from gfqa.model.prefill_graph import SegmentReader, segment_tokens
 
+ROOT = Path(__file__).resolve().parent.parent
 SIZES = [(512, 12), (768, 12), (2048, 24)]
 LENGTHS = [1 << 14, 1 << 16, 1 << 18, 1 << 20]
 WIDTHS = (12, 9, 9, 11, 10, 9, 9)

@@ -22,8 +22,7 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from machine import ceilings, finish, guarded, milliseconds, row
 
@@ -56,6 +55,8 @@ SWEEP: dict[str, list[dict[str, int]]] = {
     "scan": [{"num_warps": 1, "TILE": 64, "GROUP": 16}, {"num_warps": 4, "TILE": 256, "GROUP": 8}],
 }
 GRADIENT_SWEEP: dict[str, list[dict[str, int]]] = {
+    "bounded_training": [{"C": 64, "num_warps": 4, "num_stages": 2}],
+    "any_training": [{"C": 64, "num_warps": 4, "num_stages": 1}],
     "gradient_update": [{"num_warps": 8}],
     "bounded_gradient": [{"num_warps": 4}],
     "any_gradient": [{"num_warps": 4}],

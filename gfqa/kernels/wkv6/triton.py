@@ -27,12 +27,14 @@ LAUNCH: dict[str, dict[str, int]] = {
     "span_update": {"num_warps": 4, "num_stages": 3, "C": 64},
     "bounded_output": {"num_warps": 4, "num_stages": 2, "C": 64},
     "any_output": {"num_warps": 8, "num_stages": 1, "C": 64},
+    "bounded_training": {"num_warps": 8, "num_stages": 2, "C": CHUNK},
+    "any_training": {"num_warps": 8, "num_stages": 1, "C": CHUNK},
     "scan": {"num_warps": 2, "TILE": 128, "GROUP": 16},
     "gradient_update": {"num_warps": 4},
     "bounded_gradient": {"num_warps": 8},
     "any_gradient": {"num_warps": 8},
 }
-"""Launch settings of every kernel. C: tokens worked on at once (kernels that keep states use 64); TILE, GROUP: state entries a
+"""Launch settings of every kernel. C: tokens worked on at once (with gradients 64, since states are kept so often); TILE, GROUP: state entries a
 program of the scan owns, and pieces it loads at once (fewer where there are fewer)."""
 
 PROGRAMS = {"cut": 4.0, "whole": 1.5}
@@ -138,9 +140,8 @@ def _launch(r, k, v, decays, bias, u, state, starts, kept, kind, scale, floor, b
     """The forward kernels: (y, last state); the states before each chunk go into `kept` where there is one."""
     r, k, v, decays = (x.contiguous() for x in (r, k, v, decays))
     B, T, H, N = r.shape
-    update, output = (dict(LAUNCH[name]) for name in ("span_update", "bounded_output" if bounded else "any_output"))
-    if kept is not None:
-        output["C"] = CHUNK
+    update = LAUNCH["span_update"]
+    output = LAUNCH[("bounded" if bounded else "any") + ("_output" if kept is None else "_training")]
     span = _span(T, B * H, _multiprocessors(r.device))
     spans = -(-T // (span * CHUNK))
     y, last = _outputs(v)
