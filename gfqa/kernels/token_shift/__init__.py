@@ -62,5 +62,7 @@ def ddlerp(
 def _on_gpu(backend: str | None, x: Tensor, *others: Tensor) -> bool:
     if backend is not None:
         return backend == "triton"
+    if torch.compiler.is_compiling():
+        return False  # It fuses the plain form itself.
     differentiated = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, *others))
     return x.is_cuda and x.shape[1] > 1 and not differentiated

@@ -34,8 +34,8 @@ LAUNCH: dict[str, dict[str, int]] = {
     "bounded_gradient": {"num_warps": 8},
     "any_gradient": {"num_warps": 8},
 }
-"""Launch settings of every kernel. C: tokens worked on at once (with gradients 64, since states are kept so often); TILE, GROUP: state entries a
-program of the scan owns, and pieces it loads at once (fewer where there are fewer)."""
+"""Launch settings of every kernel. C: tokens worked on at once (with gradients 64, since states are kept so often); TILE,
+GROUP: state entries a program of the scan owns, and pieces it loads at once (fewer where there are fewer)."""
 
 PROGRAMS = {"cut": 4.0, "whole": 1.5}
 """A sequence is cut into spans so that there are about `cut` programs a multiprocessor, or not at all where its heads alone
