@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gfqa.model.checkpoint import build, save_model
 from gfqa.model.config import ModelConfig
-from gfqa.training.weights import load_shards
+from gfqa.training.weights import load_weights
 
 MOST_BYTES = 32_000_000
 """What a shipped reader may weigh in all."""
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     config = ModelConfig.from_dict(json.loads(arguments.config.read_text())["model"])
-    model = build(config, {name: tensor.float() for name, tensor in load_shards(arguments.weights).items()})
+    model = build(config, load_weights(arguments.weights))
     save_model(model, arguments.out, quantise=True)
     target = arguments.out / config.tokenizer
     if target.resolve() != arguments.tokenizer.resolve():

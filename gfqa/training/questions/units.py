@@ -24,6 +24,9 @@ BACKWARD_KINDS = frozenset(
     {"where", "imported_by", "doc_to_name", "method_of", "raised_by", "decorator", "value_to_name", "kv_reverse"}
 )
 
+# Kinds about prose: another paragraph may answer them too, where a name in code is unique in its repository.
+PROSE_KINDS = frozenset({"span", "sentence", "heading", "list_item"})
+
 
 def question(q: str, answers: str | Iterable[str], kind: str, **extra: Any) -> Question:
     """One question record; `answers` are made distinct, in order. `extra` (names, line) is for packer and evaluation."""
