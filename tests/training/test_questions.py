@@ -14,6 +14,7 @@ from gfqa.training.questions.documentation import documentation_facts
 from gfqa.training.questions.facts import FileFacts, Repository, sentence_of
 from gfqa.training.questions.other_code import c_facts, go_facts, java_facts, javascript_facts, rust_facts
 from gfqa.training.questions.python_code import python_facts
+from gfqa.training.questions.sentences import purpose, readings, sentence_facts
 from gfqa.training.questions.units import cut_at_line, is_verbatim, read_jsonl, write_jsonl
 from gfqa.training.questions.vary import keywords, lower, vary
 
@@ -107,6 +108,39 @@ def test_slots_may_hold_braces_and_brackets() -> None:
     assert "A[{f}|b]" in text
 
 
+@pytest.mark.parametrize(
+    ("sentence", "kind", "asked", "answer"),
+    [
+        ("To restore a copy, stop the server.", "how", "restore a copy", "stop the server"),
+        ("Use `tar -x` to unpack the archive.", "with_what", "unpack the archive", "`tar -x`"),
+        ("The default of max_size is 20.", "default_of", "max_size", "20"),
+        ("The server listens on port 8471.", "asked", "what does the server listen on", "port 8471"),
+        ("Copies are kept in the folder backup.", "asked", "where are Copies kept", "in the folder backup"),
+        ("The parser was added in version 2.1.", "asked", "when was the parser added", "version 2.1"),
+        ("If the bank cannot be reached, old rates are used.", "what_if", "the bank cannot be reached", "old rates are used"),
+        ("The maximum number of tags is 50.", "asked", "what is the maximum number of tags", "50"),
+    ],
+)  # fmt: skip
+def test_sentences_that_give_a_question_away(sentence: str, kind: str, asked: str, answer: str) -> None:
+    assert (kind, [asked], answer) in [(k, list(slots.values()), a) for k, slots, a in readings(sentence)]
+
+
+def test_sentences_that_point_elsewhere_say_nothing() -> None:
+    file = FileFacts(
+        "a.md", "This is a page about nothing.\nTo build it, run the following command:\nIt requires a key.\n"
+    )
+    sentence_facts(file)
+    assert file.facts == []
+
+
+def test_purpose_turns_the_verb() -> None:
+    assert purpose("Reads the configuration file.") == {
+        "d": "read the configuration file", "s": "reads the configuration file"
+    }  # fmt: skip
+    assert purpose("Apply a patch to it")["s"] == "applies a patch to it"  # type: ignore[index]
+    assert purpose("The queue of jobs.") is None
+
+
 def test_vary_keeps_code_words() -> None:
     rng = random.Random(3)
     question = "What is the default of maxTries in Client.connect()?"
@@ -154,4 +188,7 @@ def test_corpus_shards_give_documentation_units(tmp_path: Path) -> None:
     units = list(corpus_units([tmp_path / "shard.jsonl.xz"], files=3))
     assert len(units) == 3
     assert all(unit["group"] == "a/b" and is_verbatim(unit) for unit in units)
-    assert all(unit["path"] in qa["q"] or Path(unit["path"]).name in qa["q"] for unit in units for qa in unit["qas"])
+    # Every page has the same two headings, so a heading alone would not say which page is meant.
+    headings = [(unit["path"], qa["q"]) for unit in units for qa in unit["qas"] if qa["kind"] == "heading"]
+    assert headings
+    assert all(path in asked or Path(path).name in asked for path, asked in headings)

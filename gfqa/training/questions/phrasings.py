@@ -376,6 +376,112 @@ _LINES: dict[str, str] = {
         [what's|what is] the command to {d}?
         show me how to {d}
         I want to {d}, what do I [type|run]?""",
+    "how": """
+        how [do I|can I|do you|to] {d}?
+        what [do I|must I|should I] do to {d}?
+        I want to {d}, [how|what do I do]?
+        {d}, how?
+        [what's|what is] the way to {d}?
+        how would [I|one] {d}?
+        {d}
+        [steps|instructions] to {d}
+        is there a way to {d}?
+        need to {d}
+        [explain|tell me|show me] how to {d}
+        [trying|I'm trying] to {d}""",
+    "with_what": """
+        what [do I|can I|should I] use to {d}?
+        how [do I|can I] {d}?
+        [which one|what] [is used|is there] to {d}?
+        what is [good for|meant] to {d}?
+        [which thing|what] lets me {d}?
+        with what [do I|can I] {d}?
+        {d}, with what?
+        [best way|tool] to {d}
+        {d}: what [should I use|is used]?""",
+    "what_if": """
+        what happens [if|when] {d}?
+        [if|when] {d}, what [happens|then]?
+        and if {d}?
+        [what do I do|what should I know] [if|when] {d}?
+        {d} - [what now|what happens]?
+        what [goes on|follows] when {d}?
+        what if {d}?
+        [consequence|result] when {d}?
+        {d}?""",
+    "default_of": """
+        what is the default [of|for] {name}?
+        [which|what] [value is used|default is there] for {name}?
+        {name} default
+        default {name}
+        what does {name} default to?
+        what is {name} [unless I change it|by default]?
+        [standard|normal] value of {name}
+        [if I don't set|without] {name}, what [counts|is used]?
+        {name}, the default?""",
+    "what_is": """
+        [what is|what's|what are] {name}?
+        [explain|define] {name}
+        [meaning|definition] of {name}?
+        what is meant by {name}?
+        {name}?
+        [what does|how does] the text [call|describe] {name}[| as]?
+        [tell me|I don't know] what {name} [is|means]
+        what do you call {name}?
+        {name} [is what|means what]?""",
+    "asked": """
+        {q}?
+        {q}
+        [tell me|can you say|do you know]: {q}?
+        {q}, please?
+        {q} ?
+        [quick one|question]: {q}
+        {q}?
+        do the documents say {q}?
+        [I'd like to know|wondering], {q}?""",
+    "asked_back": """
+        {q}?
+        {q}
+        [tell me|can you say|do you know]: {q}?
+        {q}, please?
+        {q} ?
+        [quick one|question]: {q}
+        {q}?
+        do the documents say {q}?
+        [I'd like to know|wondering], {q}?""",
+    "purpose": """
+        which {what} {s}?
+        how do I {d}?
+        [I want to|I'd like to|I have to] {d}, what do I call?
+        [what|which {what}] [should I use|do I call] to {d}?
+        what {s}?
+        [find|name] the {what} that {s}
+        is there a {what} [to|that can] {d}?
+        [name of the|which] {what} [that {s}|to {d}]?
+        where in the code do we {d}, which {what}?
+        [{what} to|code to|helper to] {d}
+        which {what} [is there to|would] {d}?
+        who {s}?""",
+    "purpose_where": """
+        which file {s}?
+        [where|in which file] is the code [that {s}|to {d}]?
+        [where do we|where does it] {d}?
+        [what|which] [module|source file|part of the code] {s}?
+        where would I [look|change something] to {d}?
+        [file|module] that {s}
+        in which file do we {d}?
+        where's the part that {s}?
+        [path|place] of the code to {d}?""",
+    "comment_value": """
+        {d}
+        [what|which value] is [set|used] for this: {d}
+        [how many or what|I need]: {d}
+        [value|setting] for: {d}
+        what is the {d}?
+        [number|value] of: {d}
+        [tell me|look up] the {d}
+        [what did they set|what is there] for {d}?
+        {d}, how [much|many]?""",
 }
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")

@@ -30,6 +30,12 @@ _NEEDLES = (
     "Attention: {r} of {k} changed; it is now {v}.", "The {r} that belongs to {k} is {v}.", "{k}'s {r} is {v}.",
     "Concerning {k}, note down {v}, which is the {r}.",
     "Last week the {r} of {k} became {v}.", "{r}[{k}] = {v}", "The {r} {v} is that of {k}.", "{v} is the {r} of {k}.",
+    "{v} - that is the {r} which {k} uses.", "They wrote down {v}; it is the {r} for {k}.",
+    "The entry {v} was given to {k} as its {r}.", "Under {r} you will see {v}, and it belongs to {k}.",
+    "{v} ({r} of {k})", "With {v} as its {r}, {k} was complete.", "{v} <- {r} <- {k}", "{v} serves as {r} for {k}.",
+    "It was {v} that became the {r} of {k}.", "[{v}] {r}, {k}", "Use {v} where the {r} of {k} is wanted.",
+    "{v}, known to all as the {r} of {k}, was changed again.", "{k} got a new {r} today, and it reads {v}.",
+    "Should anybody need it: {k}, {r}, {v}.", "{r} ({k}): {v}", "We keep {v} as the {r} that opens {k}.",
 )  # fmt: skip
 _NEEDLE_QUESTIONS = (
     "What is the {r} of {k}?", "What is the special {r} for {k}?", "{r} of {k}", "Which {r} does {k} have?",
@@ -83,12 +89,14 @@ def needle(
 ) -> tuple[str, Question]:
     """The sentence that states one fact, and the question for it; a share of the trained forms asks for the key."""
     slots = {"k": key, "v": value, "r": relation}
-    line = rng.choice(split_templates(_NEEDLES, held_out)).format(**slots)
+    form = rng.choice(split_templates(_NEEDLES, held_out))
+    line = form.format(**slots)
     line = line[0].upper() + line[1:] if line.startswith("the ") else line
     if rng.random() < reversed_share and not held_out:
         return line, question(rng.choice(_REVERSE_QUESTIONS).format(**slots), key, "kv_reverse", names=[value])
     asked = rng.choice(split_templates(_NEEDLE_QUESTIONS, held_out)).format(**slots)
-    return line, question(asked, value, "needle", names=[key])
+    kind = "needle_before" if form.index("{v}") < form.index("{k}") else "needle"
+    return line, question(asked, value, kind, names=[key])
 
 
 def needle_units(
@@ -123,6 +131,7 @@ def needle_units(
 _PAIR_FORMS = (
     "{k}: {v}", "{k} = {v}", "{k}\t{v}", "{k} -> {v}", "{k}={v}", "- {k}: {v}", "| {k} | {v} |", "{k}, {v}",
     "\"{k}\": \"{v}\",", "{k} {v}", "{k} => {v}", "* {k} ({v})",
+    "{v} <- {k}", "{v}: {k}", "- {v} ({k})", "{v} | {k}", "[{v}] {k}", "{v} for {k}", "{v}\t# {k}", "{v}; {k}",
 )  # fmt: skip
 _PAIR_QUESTIONS = (
     "What is the value of {k}?", "{k}?", "value for {k}", "What does {k} map to?", "Look up {k}.", "{k} =",
@@ -145,7 +154,8 @@ def kv_units(rng: random.Random, n: int, *, pairs: tuple[int, int] = (4, 60), he
         chosen = [(keys.pop(), values.pop()) for _ in range(count)]
         text = "".join(form.format(k=key, v=value) + "\n" for key, value in chosen)
         asked = rng.sample(chosen, min(len(chosen), 24))
-        qas = [question(rng.choice(questions).format(k=key), value, "kv", names=[key]) for key, value in asked]
+        kind = "kv_before" if form.index("{v}") < form.index("{k}") else "kv"
+        qas = [question(rng.choice(questions).format(k=key), value, kind, names=[key]) for key, value in asked]
         units.append(unit("kv", "synthetic", _path(words, rng), text, qas))
     return units
 
