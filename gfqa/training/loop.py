@@ -24,14 +24,18 @@ from gfqa.training.config import TrainConfig, load_config
 from gfqa.training.trainer import Emit, Trainer
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def loop_parser(prog: str = "gfqa.training.loop") -> argparse.ArgumentParser:
     """The flags of a phase."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="JSON, YAML or a preset")
     parser.add_argument("--minutes", type=float, help="the budget of the phase, compilation included")
     parser.add_argument("--out", help="folder for the weights")
     parser.add_argument("--shard-size", type=float, metavar="MB", help="largest weight file, in megabytes")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on from a state written by this phase")
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, dotted inside groups")
+    return parser
 
 
 def config_of(options: argparse.Namespace) -> TrainConfig:
@@ -67,9 +71,7 @@ def train(config: TrainConfig, emit: Emit, resume: Path | None = None) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The module's command line; progress lines are JSON."""
-    parser = argparse.ArgumentParser(prog="gfqa.training.loop", description=__doc__.split("\n")[0] if __doc__ else "")
-    add_arguments(parser)
-    options = parser.parse_args(arguments)
+    options = loop_parser().parse_intermixed_args(arguments)
 
     def emit(line: dict[str, Any]) -> None:
         print(json.dumps(line), flush=True)

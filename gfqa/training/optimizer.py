@@ -48,13 +48,14 @@ def orthogonalised(update: Tensor, steps: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
-def shipped_form(value: Tensor) -> Tensor:
+def shipped_form(value: Tensor, *, stacked: bool = False) -> Tensor:
     """A parameter as it comes back from the shipped file (`model.checkpoint.quantised`), float32.
 
-    value: one parameter, or same-shaped matrices stacked along a first dimension (give those as 3 dimensions).
+    value: one parameter; with `stacked`, same-shaped ones along a first dimension.
     """
     value = value.float()
-    if value.dim() >= 2 and value.shape[-1] * value.shape[-2] >= 4096:
+    one = value[0] if stacked else value
+    if one.dim() >= 2 and one.numel() >= 4096:
         scale = (value.abs().amax(dim=-1, keepdim=True) / 127).clamp(min=6.2e-5).half().float()
         return torch.round(value / scale).clamp(-127, 127) * scale
     return value.half().float()
@@ -108,12 +109,14 @@ class Optimizer:
     @torch.no_grad()
     def publish(self) -> None:
         """Write the masters into the model's parameters, in their shipped form where `round_weights`."""
-        form = shipped_form if self.round_weights else torch.Tensor.float
         for params, master, _ in self.stacks:
-            torch._foreach_copy_(params, list(form(master).unbind(0)))
-        # Base decays are shipped as they are.
-        plain = [m if n.endswith("time_decay") else form(m) for n, m in zip(self.adam_names, self.master)]
-        torch._foreach_copy_(self.adam, plain)
+            published = shipped_form(master, stacked=True) if self.round_weights else master
+            torch._foreach_copy_(params, list(published.unbind(0)))
+        others = self.master
+        if self.round_weights:
+            # Base decays are shipped as they are.
+            others = [m if n.endswith("time_decay") else shipped_form(m) for n, m in zip(self.adam_names, self.master)]
+        torch._foreach_copy_(self.adam, others)
 
     @torch.no_grad()
     def step(self, lr_factor: float) -> Tensor:

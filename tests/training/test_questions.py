@@ -111,7 +111,7 @@ def test_slots_may_hold_braces_and_brackets() -> None:
 @pytest.mark.parametrize(
     ("sentence", "kind", "asked", "answer"),
     [
-        ("To restore a copy, stop the server.", "how", "restore a copy", "stop the server"),
+        ("To restore a copy, run `extract`.", "how", "restore a copy", "run `extract`"),
         ("Use `tar -x` to unpack the archive.", "with_what", "unpack the archive", "`tar -x`"),
         ("The default of max_size is 20.", "default_of", "max_size", "20"),
         ("The server listens on port 8471.", "asked", "what does the server listen on", "port 8471"),

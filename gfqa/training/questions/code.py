@@ -109,7 +109,8 @@ def is_english(text: str) -> bool:
     """Whether a page of documentation reads as English: Latin letters, and enough of its commonest words."""
     words = re.findall(r"[^\W\d_]+", text.lower())
     latin = sum(char > "\u024f" for char in text) <= len(text) // 50
-    return latin and sum(word in _COMMON_WORDS for word in words) >= 0.08 * len(words)
+    # A page of few words may have none of them.
+    return latin and (len(words) < 40 or sum(word in _COMMON_WORDS for word in words) >= 0.08 * len(words))
 
 
 def repository_units(

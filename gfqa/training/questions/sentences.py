@@ -140,8 +140,6 @@ def purpose(sentence: str) -> dict[str, str] | None:
     if not match or match[1] in _NOT_VERBS or len(match[2].split()) < 2 or len(sentence) > 110:
         return None
     verb, rest = match[1].lower(), match[2]
-    if verb.endswith(("ed", "ing", "ly")):
-        return None
     if verb.endswith("s") and not verb.endswith(("ss", "us")):
         third = verb
         plain = verb[:-2] if verb.endswith(("shes", "ches", "sses", "xes", "zes")) else verb[:-1]

@@ -1,4 +1,4 @@
-"""Every question set, one .jsonl.xz file each: published sets, code in parts, documentation of repositories and of the corpus."""
+"""Every question set, one .jsonl.xz file each: published sets, code in parts, documentation."""
 
 from __future__ import annotations
 
