@@ -45,9 +45,9 @@ def repository() -> list[dict[str, Any]]:
 def articles() -> list[dict[str, Any]]:
     """Two articles of three paragraphs, one question each."""
     units = []
-    for group in ("Towers", "Rivers"):
+    for number, group in enumerate(("Towers", "Rivers")):
         for i in range(3):
-            text = f"{prose(i)}. The {group[:-1].lower()} number {i} was named after Anna{i} Berg. {prose(i + 50, 40)}."
+            text = f"{prose(200 * number + i)}. The {group[:-1].lower()} number {i} was named after Anna{i} Berg. {prose(200 * number + i + 50, 40)}."
             asked = [question(f"After whom was the {group[:-1].lower()} number {i} named?", f"Anna{i} Berg", "span")]
             units.append(unit("squad", group, f"{group}/{i}.txt", text, asked))
     return units
