@@ -19,11 +19,13 @@ from gfqa.training.packs import TEXT_PACKS, UNIT_PACKS, open_text, open_units
 Emit = Callable[[dict[str, Any]], None]
 
 
-def run(arguments: Sequence[str], emit: Emit = lambda line: None) -> int:
+def run(arguments: list[str], emit: Emit = lambda line: None) -> int:
     """The command: parse, work, `emit` a JSON-able dict for every step; returns the exit code.
 
     Raises GfqaError for what cannot be used, SystemExit for help and for flags that do not parse.
     """
+    if arguments[:1] == ["run"]:
+        return _phase(arguments[1:], emit)
     options = _parser().parse_args(list(arguments))
     code: int = options.use(options, emit)
     return code
@@ -63,21 +65,16 @@ def _parser() -> argparse.ArgumentParser:
         step.add_argument("--out", type=Path, required=True)
     uses = {corpus: _corpus, tokenizer: _tokenizer, questions: _questions, pack: _pack, opened: _open}
 
-    phase = commands.add_parser("run", help="train a phase")
-    _phase_arguments(phase)
+    # Its flags are the loop's, whose module loads torch: the help of the other steps must not wait for that.
+    commands.add_parser("run", help="train a phase (gfqa train run --help)")
     release = commands.add_parser("release", help="a model folder from the weights of a phase")
     release.add_argument("--weights", type=Path, required=True)
     release.add_argument("-c", "--config", action="append", default=[], metavar="FILE")
     release.add_argument("--tokenizer", type=Path, required=True)
     release.add_argument("--out", type=Path, required=True)
-    for step, use in (uses | {phase: _phase, release: _release}).items():
+    for step, use in (uses | {release: _release}).items():
         step.set_defaults(use=use)
     return parser
-
-
-def _phase_arguments(parser: argparse.ArgumentParser) -> None:
-    # The loop loads torch; help must not wait for that.
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="as of python -m gfqa.training.loop")
 
 
 def _held(options: argparse.Namespace) -> Held:
@@ -140,11 +137,11 @@ def _open(options: argparse.Namespace, emit: Emit) -> int:
     return 0
 
 
-def _phase(options: argparse.Namespace, emit: Emit) -> int:
+def _phase(arguments: Sequence[str], emit: Emit) -> int:
     from gfqa.training.loop import config_of, loop_parser, train
 
-    parsed = loop_parser("gfqa train run").parse_intermixed_args(options.arguments)
-    return 0 if train(config_of(parsed), emit, parsed.resume) else 1
+    options = loop_parser("gfqa train run").parse_intermixed_args(list(arguments))
+    return 0 if train(config_of(options), emit, options.resume) else 1
 
 
 def _release(options: argparse.Namespace, emit: Emit) -> int:

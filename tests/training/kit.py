@@ -47,8 +47,9 @@ def articles() -> list[dict[str, Any]]:
     units = []
     for number, group in enumerate(("Towers", "Rivers")):
         for i in range(3):
-            text = f"{prose(200 * number + i)}. The {group[:-1].lower()} number {i} was named after Anna{i} Berg. {prose(200 * number + i + 50, 40)}."
-            asked = [question(f"After whom was the {group[:-1].lower()} number {i} named?", f"Anna{i} Berg", "span")]
+            seed, thing = 200 * number + i, f"{group[:-1].lower()} number {i}"
+            text = f"{prose(seed)}. The {thing} was named after Anna{i} Berg. {prose(seed + 50, 40)}."
+            asked = [question(f"After whom was the {thing} named?", f"Anna{i} Berg", "span")]
             units.append(unit("squad", group, f"{group}/{i}.txt", text, asked))
     return units
 
