@@ -155,14 +155,14 @@ class FlexMask:
     def __init__(self, spans: Spans) -> None:
         self._n_documents, self._n_questions = spans.document.shape[1], spans.chain.shape[1]
         n_documents = self._n_documents
-        document = F.pad(spans.document, (0, self._n_questions), value=False)
+        document = F.pad(spans.document.int(), (0, self._n_questions))
         key_chain = F.pad(spans.chain, (n_documents, 0), value=-1)
         first, last, chain = spans.first.clone(), spans.last.clone(), spans.chain.clone()
         self._document, self._key_chain = document, key_chain
         self._first, self._last, self._chain = first, last, chain
 
         def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            inside = document[b, k] & (k >= first[b, q]) & (k < last[b, q])
+            inside = (document[b, k] > 0) & (k >= first[b, q]) & (k < last[b, q])
             own = (chain[b, q] == key_chain[b, k]) & (k - n_documents <= q)
             return inside | own
 

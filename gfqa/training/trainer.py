@@ -198,12 +198,15 @@ class Trainer:
         """Progress and whether to stop, the same on every rank: what rank 0 says, every fifth step."""
         config = self.config
         share = self.step / config.steps if config.steps else self._minutes() / config.minutes
-        if self.world == 1:
-            self.progress, self._stopping = share, self.stop_asked
-        elif self.step % 5 == 0 or self.step < 5:
-            said = torch.tensor([share, float(self.stop_asked)], dtype=torch.float64, device=self.device)
-            dist.broadcast(said, 0)
-            self.progress, self._stopping = float(said[0]), bool(said[1])
+        stop = self.stop_asked
+        if self.world > 1:
+            if self.step % 5 and self.step > 5:
+                share, stop = share if config.steps else self.progress, False
+            else:
+                said = torch.tensor([share, float(stop)], dtype=torch.float64, device=self.device)
+                dist.broadcast(said, 0)
+                share, stop = float(said[0]), bool(said[1])
+        self.progress, self._stopping = share, stop
 
     def _minutes(self) -> float:
         return self._elapsed + (time.monotonic() - self._began) / 60

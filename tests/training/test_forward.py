@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.flex_attention import create_mask
 
 from gfqa.model import KeyCache, LanguageModel, ModelConfig
 from gfqa.model.init import init_weights
 from gfqa.model.key_cache import rounded
-from gfqa.training.forward import Forward, Spans
+from gfqa.training.forward import FlexMask, Forward, Spans, dense_mask
 from gfqa.training.optimizer import Optimizer, OptimizerConfig, orthogonalised
 
 CHUNK = 64
@@ -84,6 +85,22 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
     else:
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
         assert hits.view(targets.shape)[targets >= 0].tolist() == expected_hits
+
+
+def test_the_block_mask_says_what_the_dense_mask_says():
+    generator = torch.Generator().manual_seed(9)
+
+    def spans(seed):
+        at = torch.randint(0, 128, (2, 128, 2), generator=torch.Generator().manual_seed(seed)).sort(dim=-1).values
+        chain = torch.arange(128).expand(2, 128) // CHUNK * CHUNK
+        return Spans(torch.rand(2, 128, generator=generator) > 0.3, at[..., 0], at[..., 1], chain, torch.ones(2, 128))
+
+    mask = FlexMask(spans(1))
+    for seed in (1, 2):
+        now = spans(seed)
+        mask.of(now)
+        said = create_mask(mask._sees, 2, None, 128, 256, device="cpu")
+        assert torch.equal(said, dense_mask(now))
 
 
 def test_a_language_row_is_the_forward_pass():

@@ -174,4 +174,5 @@ def comment_words(line: str, mark: str) -> str | None:
         return None
     words = line[len(mark) :].strip().rstrip(".:")
     plain = re.fullmatch(r"[A-Z][a-z][\w ,'()/-]{10,80}", words)
-    return words[0].lower() + words[1:] if plain and _NAMES_A_VALUE.match(words) else None
+    said = words[0].lower() + words[1:]
+    return said.removeprefix("the ") if plain and _NAMES_A_VALUE.match(words) else None
