@@ -393,7 +393,7 @@ _LINES: dict[str, str] = {
         what [do I|can I|should I] use to {d}?
         how [do I|can I] {d}?
         [which one|what] [is used|is there] to {d}?
-        what is [good for|meant] to {d}?
+        what is [the right thing|meant] to {d}?
         [which thing|what] lets me {d}?
         with what [do I|can I] {d}?
         {d}, with what?
