@@ -133,6 +133,18 @@ def test_sentences_that_point_elsewhere_say_nothing() -> None:
     assert file.facts == []
 
 
+def test_a_sentence_over_two_lines_is_read_where_its_answer_is_on_one() -> None:
+    text = (
+        "# Harbour\n\nThere are three. Berta is the only crane that lifts containers, so ships\n"
+        "wait when it stops. Lists are kept\nfor 60 days in the folder lists.\n"
+    )
+    file = FileFacts("a.md", text)
+    sentence_facts(file)
+    found = {(fact.names[0].get("q"), fact.answers[0], fact.line) for fact in file.facts}
+    assert ("which crane lifts containers", "Berta", 3) in found
+    assert all(fact.answers[0] in text.split("\n")[fact.line - 1] for fact in file.facts)
+
+
 def test_purpose_turns_the_verb() -> None:
     assert purpose("Reads the configuration file.") == {
         "d": "read the configuration file", "s": "reads the configuration file"

@@ -32,7 +32,7 @@ _HOW = re.compile(rf"To ([a-z][^,`\n]{{6,70}}), ((?:you can |simply |just )?(?:{
 _WITH = re.compile(
     r"(?:You can |We |Please )?[Uu]se (?!it|this|them|these|that)([^,.;\n]{3,60}?) to ([a-z][^,.;`\n]{6,70})\.$"
 )
-_IS = re.compile(r"([^,;:.\n]{2,50}?) (?:is|are) ((?:an?|the) [^\n;:]{10,140})\.$")
+_IS = re.compile(r"([^,;:.\n]{2,50}?) (?:is|are) ((?:an?|the) [^\n;:]{10,160})\.$")
 _DEFAULT = re.compile(
     r"(?:The |By default, the )?default (?:value )?(?:of|for) ([^,.\n]{2,50}?) is ([^\n,;]{1,40}?)\.?$"
 )
@@ -53,6 +53,10 @@ _WHEN = re.compile(
     r"([^,;\n]{3,60}?) (?:was|were) (introduced|added|released|removed|deprecated|changed|founded|published|born|built) "
     r"in ((?:version |release )?[^\n,;]{2,30}?)\.$"
 )
+_THE_ONE = re.compile(
+    r"([^,;:.\n]{2,40}?) is (?:an?|the(?: only| first| last| main)?) (?!only|first|last|main)([a-z]+(?: [a-z]+)?) (?:that|which|who) "
+    r"((?!is |are |was |can |will |you |we |it |they )[a-z]+s [^\n;:,]{4,80}?)(?:,.*)?\.$"
+)
 _DOES = re.compile(
     r"([^,;\n]{3,50}?) (requires|contains|supports|returns|accepts|includes|stands for|consists of|depends on|listens on|"
     r"represents|describes|specifies|takes|costs|lasts|provides|uses|expects|needs|prints|reads|writes|sends|produces) "
@@ -61,18 +65,30 @@ _DOES = re.compile(
 
 
 def sentence_facts(file: FileFacts) -> None:
-    """Add the facts of every sentence of a documentation file that fits a form."""
-    fenced = False
-    for number, line in enumerate(file.text.split("\n"), 1):
-        if line.lstrip().startswith(("```", "~~~")):
-            fenced = not fenced
-        text = re.sub(r"^\s*(?:[-*+>]|\d+\.)\s+", "", line).strip()
-        if fenced or len(text) < 20 or line.lstrip().startswith(("|", "#", "..", ":", "<", "=")):
-            continue
-        for sentence in _END.split(text):
+    """Add the facts of every sentence of a documentation file that fits a form and has its answer on one line."""
+    for first, lines in _paragraphs(file.text):
+        for sentence in _END.split(" ".join(lines)):
             for kind, slots, answer in readings(sentence.strip()):
-                if not _POINTER.search(answer):
-                    file.add(kind, slots, answer, number)
+                line = next((i for i, text in enumerate(lines) if answer in text), None)
+                if line is not None and not _POINTER.search(answer):
+                    file.add(kind, slots, answer, first + line)
+
+
+def _paragraphs(text: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of the first line, stripped lines) of every run of prose; a list item is one, code and tables are none."""
+    fenced, first, lines = False, 0, list[str]()
+    for number, line in enumerate([*text.split("\n"), ""], 1):
+        stripped = line.strip()
+        if stripped.startswith(("```", "~~~")):
+            fenced = not fenced
+        item = re.match(r"(?:[-*+>]|\d+\.)\s+", stripped)
+        prose = not fenced and stripped and not stripped.startswith(("|", "#", "..", ":", "<", "=", "~~~", "```"))
+        if lines and (not prose or item):
+            yield first, lines
+            lines = []
+        if prose:
+            first = first if lines else number
+            lines.append(stripped[item.end() :] if item else stripped)
 
 
 def readings(sentence: str) -> Iterator[tuple[str, dict[str, str], str]]:
@@ -97,6 +113,9 @@ def readings(sentence: str) -> Iterator[tuple[str, dict[str, str], str]]:
         yield from _does(name, match[2], match[3])
     elif (match := _IS.match(sentence)) and (name := subject(match[1])):
         yield "what_is", {"name": name}, match[2]
+        if one := _THE_ONE.match(sentence):
+            # "Berta is the only crane that lifts boxes": the one is asked for by what it does.
+            yield "asked_back", {"q": f"which {one[2]} {one[3]}"}, one[1]
 
 
 def _does(name: str, verb: str, rest: str) -> Iterator[tuple[str, dict[str, str], str]]:
