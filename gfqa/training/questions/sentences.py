@@ -54,7 +54,8 @@ _WHEN = re.compile(
     r"in ((?:version |release )?[^\n,;]{2,30}?)\.$"
 )
 _THE_ONE = re.compile(
-    r"([^,;:.\n]{2,40}?) is (?:an?|the(?: only| first| last| main)?) (?!only|first|last|main)([a-z]+(?: [a-z]+)?) (?:that|which|who) "
+    r"([^,;:.\n]{2,40}?) is (?:an?|the(?: only| first| last| main)?) (?!only|first|last|main)([a-z]+(?: [a-z]+)?) "
+    r"(?:that|which|who) "
     r"((?!is |are |was |can |will |you |we |it |they )[a-z]+s [^\n;:,]{4,80}?)(?:,.*)?\.$"
 )
 _DOES = re.compile(
