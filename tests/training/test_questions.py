@@ -95,6 +95,19 @@ def test_units_of_a_tree(tmp_path: Path) -> None:
     assert units == list(repository_units(tmp_path / "owner__repo"))
 
 
+def test_the_evaluation_asks_what_it_asked_and_training_asks_little_of_tests(tmp_path: Path) -> None:
+    (tmp_path / "o__r/tests").mkdir(parents=True)
+    (tmp_path / "o__r/client.py").write_text(PYTHON)
+    (tmp_path / "o__r/tests/test_client.py").write_text("\n".join(f"VALUE_{i} = {i}00" for i in range(40)) + "\n")
+    trained, held = (
+        {unit["path"]: unit["qas"] for unit in repository_units(tmp_path / "o__r", held_out=held_out)}
+        for held_out in (False, True)
+    )
+    assert {"purpose", "purpose_where"} <= {qa["kind"] for qa in trained["client.py"]}
+    assert not {"purpose", "purpose_where"} & {qa["kind"] for qa in held["client.py"]}
+    assert len(trained["tests/test_client.py"]) == 10 < len(held["tests/test_client.py"])
+
+
 def test_held_out_phrasings_share_no_template_with_training() -> None:
     for kind in phrasings.kinds():
         train, held = phrasings.templates(kind), phrasings.templates(kind, True)

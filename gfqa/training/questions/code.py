@@ -129,19 +129,32 @@ def repository_units(
     yield from units_of(set_name, group, found, cap=cap, held_out=held_out, seed=seed)
 
 
+# Kinds that came after the first measurements: the evaluation goes on asking what it asked.
+EVERYDAY_KINDS = frozenset({"comment_value", "purpose", "purpose_where"})
+
+
+def _limit(path: str, cap: int, held_out: bool) -> int:
+    """How many questions a file gets."""
+    suffix = PurePosixPath(path).suffix
+    if held_out:
+        return 14 if suffix in _CONFIG or suffix in _DOCUMENTATION else cap
+    return 24 if suffix in _DOCUMENTATION else 10 if suffix in _CONFIG or _is_test(path) else cap
+
+
 def units_of(
     set_name: str, group: str, found: list[FileFacts], *, cap: int, held_out: bool = False, seed: int = 0
 ) -> Iterator[Unit]:
     """Units of files that belong together; a name is asked about only where it is unique among them."""
     for file in found:
-        if _is_test(file.path):
+        if held_out:
+            file.facts = [fact for fact in file.facts if fact.kind not in EVERYDAY_KINDS]
+        elif _is_test(file.path):
             # Comments in tests speak of the case at hand, and nobody asks which test does what.
             file.facts = [fact for fact in file.facts if fact.kind not in ("comment_value", "purpose", "purpose_where")]
     repository = Repository(found)
     for file in found:
         rng = random.Random(f"{group}:{file.path}:{seed}")
-        suffix = PurePosixPath(file.path).suffix
-        limit = 24 if suffix in _DOCUMENTATION else 10 if suffix in _CONFIG or _is_test(file.path) else cap
+        limit = _limit(file.path, cap, held_out)
         qas = repository.questions(file, rng, limit, kept_lines=file.text.count("\n"), held_out=held_out)
         if qas:
             yield unit(set_name, group, file.path, file.text, qas)

@@ -37,7 +37,7 @@ _MOST: Mapping[str, int] = {
     "imported_by": 1,
     "params": 9,
     "imports_from": 5,
-    "doc_to_name": 2,
+    "doc_to_name": 3,
     "purpose": 6,
     "purpose_where": 2,
     "asked_back": 2,
