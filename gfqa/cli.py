@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gfqa import __version__
-from gfqa.commands import ask, caches, evaluate, ingest, models
+from gfqa.commands import ask, caches, evaluate, ingest, models, serve
 from gfqa.commands.shared import group, no_command
 from gfqa.console import Console
 from gfqa.guard import Commands
@@ -27,6 +27,7 @@ app.command("ingest")(ingest.ingest)
 app.command("ask")(ask.ask)
 app.add_typer(caches.app, name="caches")
 app.add_typer(models.app, name="models")
+app.command("serve")(serve.serve)
 app.command("eval", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
 
 Version = Annotated[bool, typer.Option("--version", help="Show the version.")]
