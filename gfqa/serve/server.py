@@ -78,7 +78,7 @@ class Server:
     def __init__(self, engine: Engine, idle_seconds: float | None = None) -> None:
         self.engine = engine
         self._idle_seconds = idle_seconds
-        self._jobs: queue.Queue[Job] = queue.Queue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._used = time.monotonic()
         self._active = 0
         self._lock = threading.Lock()
@@ -112,12 +112,13 @@ class Server:
                 if self._is_idle():
                     return
                 continue
-            if not job.cancelled:
+            if job is not None and not job.cancelled:
                 job.put(self._answered(job))
 
     def stop(self) -> None:
         """End `run` after the question at hand."""
         self._stopped.set()
+        self._jobs.put(None)
 
     def status(self) -> Event:
         """What the server says of itself."""
