@@ -32,7 +32,7 @@ def ask(
     sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
     max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
     no_reread: Annotated[
-        bool, typer.Option("--no-reread", help="Answer at first sight: faster, worse on prose.")
+        bool, typer.Option("--no-reread/--reread", help="Answer at first sight: faster, worse on prose.")
     ] = False,
     fail_not_found: Annotated[
         bool, typer.Option("--fail-not-found", help="Exit 5 if the documents do not answer.")
