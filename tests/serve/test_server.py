@@ -232,7 +232,7 @@ def test_a_process_of_its_own(start: Start, ingested: Run, home: Path, number: i
     cold = ingested("ask", "Which port?", "--json").json
     server = start("serve", "--json", "--cache", "proj")
     started = ready(server)
-    assert list(started) == ["schema", "socket", "pid", "model", "device", "caches"]
+    assert list(started) == ["schema", "socket", "model", "device", "pid", "caches"]
     assert started["caches"] == [["proj"]]
     code = (
         "import sys\nfrom gfqa.cli import app\n"
