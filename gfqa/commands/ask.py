@@ -45,6 +45,7 @@ def ask(
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say why no gfqa serve answered.")] = False,
 ) -> None:
     """Answer a question from the caches, with the places the answer comes from.
 
@@ -71,6 +72,7 @@ def ask(
             require_fresh=require_fresh,
             options=options,
             on_text=on_text,
+            on_note=console.note if verbose else lambda note: None,
         )
     if answer is None:
         from gfqa import ask as use_case

@@ -6,7 +6,6 @@ changed is loaded again. One thread uses an engine at a time (`gfqa.serve.server
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -15,22 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from gfqa import config
-from gfqa.ask import Answer, ask
+from gfqa.ask import Answer, Memory, ask, changed_documents, choose_caches, open_memory
 from gfqa.cachestore import Store
 from gfqa.errors import CacheError, GfqaError, UsageError
-from gfqa.memory import Memory, changed_documents, choose_caches, open_memory, restricted
+from gfqa.memory import restricted
 from gfqa.model.checkpoint import CONFIG
 from gfqa.reader import Reader, find_model, open_model, resolve_device
 
 MEMORIES: Final = 4
 """How many memories stay loaded; the one that was asked longest ago goes first."""
-OPTIONS: Final = {
-    name: parameter.default
-    for name, parameter in inspect.signature(ask).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name != "on_text"
-}
-"""The options a question may carry, with their defaults: whatever `gfqa.ask.ask` knows."""
-
 Digests = tuple[str, ...]
 
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from gfqa.cachestore import fs
 from gfqa.errors import Busy, GfqaError
 from gfqa.serve import protocol
-from gfqa.serve.engine import OPTIONS, Engine, Question
+from gfqa.serve.engine import Engine, Question
 from gfqa.serve.protocol import BadFrame
 from gfqa.serve.wire import to_wire
 
@@ -136,8 +136,10 @@ class Server:
         except Cancelled:
             return {"type": "refused", "reason": "the question was withdrawn"}
         except Exception as error:
+            if isinstance(error, MemoryError | RuntimeError):
+                # The memories kept may be what there was no room for.
+                self.engine.drop()
             # Its message may hold document text, so only its name is told.
-            self.engine.drop()
             return {"type": "refused", "reason": f"it failed ({type(error).__name__})"}
 
     def _is_idle(self) -> bool:
@@ -254,7 +256,7 @@ def asked(differs: Callable[[str | None, str, Path], str | None], frame: Event) 
             "device": str(device),
             "require_fresh": bool(require_fresh),
             "options": dict(options),
-        } if all(isinstance(word, str) for word in (*caches, *only)) and all(map(_is_option, options.items())):
+        } if all(isinstance(word, str) for word in (*caches, *only)):
             pass
         case _:
             return None, "it does not understand the request"
@@ -265,8 +267,3 @@ def asked(differs: Callable[[str | None, str, Path], str | None], frame: Event) 
     if (reason := differs(model, device, Path(folder))) is not None:
         return None, reason
     return Question(text, Path(folder), tuple(caches), document, tuple(only), require_fresh, options), ""
-
-
-def _is_option(item: tuple[str, Any]) -> bool:
-    name, value = item
-    return name in OPTIONS and isinstance(value, type(OPTIONS[name]))
