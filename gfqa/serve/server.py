@@ -65,10 +65,14 @@ class Job:
             if event["type"] in ("answer", "error", "refused"):
                 return
 
-    def on_text(self, text: str) -> None:
-        """For the model thread. Cancelled if nobody waits any more."""
+    def check(self) -> None:
+        """Cancelled if nobody waits any more."""
         if self.cancelled:
             raise Cancelled
+
+    def on_text(self, text: str) -> None:
+        """For the model thread: a piece of the answer. Cancelled if nobody waits any more."""
+        self.check()
         self.put({"type": "text", "text": text})
 
 
@@ -112,7 +116,7 @@ class Server:
                 if self._is_idle():
                     return
                 continue
-            if job is not None and not job.cancelled:
+            if job is not None:
                 job.put(self._answered(job))
 
     def stop(self) -> None:
@@ -129,6 +133,7 @@ class Server:
     def _answered(self, job: Job) -> Event:
         """The last event of a job. What is no GfqaError may be a matter of this process alone, so the client tries itself."""
         try:
+            job.check()
             answer, document = self.engine.answer(job.question, job.on_text)
             return {"type": "answer", "view": to_wire(answer), "json": document}
         except GfqaError as error:
