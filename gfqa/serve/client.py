@@ -81,7 +81,7 @@ def ask(
             match reply:
                 case {"type": "text", "text": str(text)}:
                     shown(text)
-                case {"type": "answer", "view": dict(fields), "json": dict(result)}:
+                case {"type": "answer", "view": {"@": dict(fields)}, "json": dict(result)}:
                     return cast("Answer", AnswerView(fields, result))
                 case {"type": "error", "code": int(code), "message": str(message), "hint": str() | None as hint}:
                     raise _error(code, message, hint)

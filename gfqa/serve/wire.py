@@ -1,6 +1,7 @@
 """An answer on its way through the socket: the console shows it like one of its own process. Torch-free.
 
-The class of an answer cannot be imported without torch, so what arrives is a `View`: the same attributes, read from JSON.
+What arrives is a `View`: the same attributes, read from JSON, whatever they are. So the class of an answer, and what it is made
+of, need not be imported to show one.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+_OBJECT = "@"
+"""The one key of what stands for an object, where a mapping stays a mapping."""
+
 
 def to_wire(value: Any) -> Any:
     """JSON of a frozen dataclass with its fields and properties, all the way down; tuples become lists."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         names += [name for name, member in vars(type(value)).items() if isinstance(member, property)]
-        return {name: to_wire(getattr(value, name)) for name in names}
+        return {_OBJECT: {name: to_wire(getattr(value, name)) for name in names}}
     if isinstance(value, list | tuple):
         return [to_wire(item) for item in value]
     if isinstance(value, Mapping):
@@ -48,6 +52,11 @@ class AnswerView(View):
 
 
 def _seen(value: Any) -> Any:
-    if isinstance(value, dict):
-        return View(value)
-    return tuple(map(_seen, value)) if isinstance(value, list) else value
+    match value:
+        case {"@": dict(fields)} if len(value) == 1:
+            return View(fields)
+        case dict():
+            return {name: _seen(item) for name, item in value.items()}
+        case list():
+            return tuple(map(_seen, value))
+    return value

@@ -233,6 +233,7 @@ def frame(text: str) -> bytes:
         frame('{"type": "refused", "reason": "the server\'s version is 9.0"}'),
         frame('{"type": "answer"}'),
         frame('{"type": "answer", "view": [], "json": {}}'),
+        frame('{"type": "answer", "view": {"@": []}, "json": {}}'),
         frame('{"type": "accepted"}') + frame('{"type": "text", "text": 5}'),
         frame('{"type": "accepted"}') + frame('{"type": "error", "code": "x", "message": "y", "hint": null}'),
         frame("[]"),
