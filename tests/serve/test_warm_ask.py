@@ -190,8 +190,10 @@ def test_without_a_server_nothing_is_said_or_made(ingested: Run, home: Path) -> 
     assert notes == ["Answered without the warm server: none is running."]
     assert client.status() is None
     assert not (home / "run").exists()
-    assert ingested("ask", "q").err == ingested("ask", "q", "-v", "--no-server").err == ""
-    assert ingested("ask", "q", "-v").err == "Answered without the warm server: none is running.\n"
+    said = "Answered without the warm server: none is running.\n"
+    assert ingested("ask", "q").err == ""
+    assert said in ingested("ask", "q", "-v").err
+    assert said not in ingested("ask", "q", "-v", "--no-server").err
     assert ingested("ask", "q", "-v", "--json").err == ""
 
 
