@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gfqa import __version__
-from gfqa.commands import ask, caches, evaluate, ingest, models
+from gfqa.commands import ask, caches, config, doctor, evaluate, ingest, mcp, models, serve
 from gfqa.commands.shared import group, no_command
 from gfqa.console import Console
 from gfqa.guard import Commands
@@ -27,6 +27,10 @@ app.command("ingest")(ingest.ingest)
 app.command("ask")(ask.ask)
 app.add_typer(caches.app, name="caches")
 app.add_typer(models.app, name="models")
+app.command("serve")(serve.serve)
+app.command("mcp")(mcp.mcp)
+app.command("doctor")(doctor.doctor)
+app.add_typer(config.app, name="config")
 app.command("eval", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
 
 Version = Annotated[bool, typer.Option("--version", help="Show the version.")]
@@ -38,6 +42,7 @@ def _root(context: typer.Context, version: Version = False) -> None:
         Console().line(f"gfqa {__version__}")
         raise typer.Exit
     no_command(context)
+    config.apply(context)
 
 
 def main() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gfqa.commands.shared import AsJson, Device, Model, Quiet, open_store, standard_input
 from gfqa.console import Console, joined
 from gfqa.errors import CacheError, NotFoundInDocuments, UsageError
+from gfqa.serve import client as warm
 
 
 def ask(
@@ -31,7 +32,7 @@ def ask(
     sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
     max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
     no_reread: Annotated[
-        bool, typer.Option("--no-reread", help="Answer at first sight: faster, worse on prose.")
+        bool, typer.Option("--no-reread/--reread", help="Answer at first sight: faster, worse on prose.")
     ] = False,
     fail_not_found: Annotated[
         bool, typer.Option("--fail-not-found", help="Exit 5 if the documents do not answer.")
@@ -39,8 +40,12 @@ def ask(
     require_fresh: Annotated[
         bool, typer.Option("--require-fresh", help="Exit 3 if a file changed since it was ingested.")
     ] = False,
+    no_server: Annotated[
+        bool, typer.Option("--no-server/--server", envvar="GFQA_NO_SERVER", help="Do without a running gfqa serve.")
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say why no gfqa serve answered.")] = False,
 ) -> None:
     """Answer a question from the caches, with the places the answer comes from.
 
@@ -54,27 +59,39 @@ def ask(
     console = Console(as_json=as_json or batch is not None, quiet=quiet)
     question, piped = _asked(question, document, batch)
 
-    from gfqa import ask as use_case
+    options: dict[str, Any] = {"citations": sources, "max_tokens": max_tokens, "reread": not no_reread}
+    on_text = warm.Shown((lambda chunk: None) if as_json else console.stream)
+    answer = None
+    if batch is None and not no_server:
+        answer = warm.ask(
+            question,
+            caches=cache or (),
+            document=piped,
+            model=model,
+            device=device,
+            require_fresh=require_fresh,
+            options=options,
+            on_text=on_text,
+            on_note=console.note if verbose else lambda note: None,
+        )
+    if answer is None:
+        from gfqa import ask as use_case
 
-    store = open_store()
-    names = [] if piped is not None and not cache else use_case.choose_caches(store, cache or [], Path.cwd())
-    memory = use_case.open_memory(use_case.open_model(model, device), store, names, piped)
-    if require_fresh and (changed := use_case.changed_documents(memory)):
-        raise CacheError(f"{joined(changed, 3)} changed since the ingest.", hint="Run gfqa ingest again.")
-    if batch is not None:
+        store = open_store()
+        names = [] if piped is not None and not cache else use_case.choose_caches(store, cache or [], Path.cwd())
+        memory = use_case.open_memory(use_case.open_model(model, device), store, names, piped)
+        if require_fresh and (changed := use_case.changed_documents(memory)):
+            raise CacheError(f"{joined(changed, 3)} changed since the ingest.", hint="Run gfqa ingest again.")
+        if batch is None:
+            answer = use_case.ask(memory, question, **options, on_text=on_text)
+    if answer is None:
         from gfqa import batch as batches
 
-        outcome = batches.run(
-            memory, question, console.json, citations=sources, max_tokens=max_tokens, reread=not no_reread
-        )
+        outcome = batches.run(memory, question, console.json, **options)
         if outcome.failed:
             raise typer.Exit(1)
         not_found = outcome.not_found > 0
     else:
-        on_text = (lambda chunk: None) if as_json else console.stream
-        answer = use_case.ask(
-            memory, question, citations=sources, max_tokens=max_tokens, reread=not no_reread, on_text=on_text
-        )
         if as_json:
             console.json(answer.to_json())
         else:

@@ -6,6 +6,7 @@ import os
 
 import typer
 
+from gfqa import config
 from gfqa.console import Console
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -15,7 +16,7 @@ def evaluate(context: typer.Context) -> None:
     """Measure a model: see `gfqa eval --help`; --json gives one object a measure."""
     console = Console(as_json="--json" in context.args)
     arguments = [argument for argument in context.args if argument != "--json"]
-    if (model := os.environ.get("GFQA_MODEL")) and "--model" not in arguments:
+    if (model := os.environ.get("GFQA_MODEL") or config.load().get("model")) and "--model" not in arguments:
         arguments += ["--model", model]
     from gfqa import evaluation
 
