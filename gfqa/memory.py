@@ -188,28 +188,32 @@ def choose_caches(store: Store | None, names: Sequence[str], folder: Path) -> li
 
 
 def changed_documents(memory: Memory) -> tuple[str, ...]:
-    """Files that are gone or whose content is no longer what was ingested, as absolute paths.
+    """Files that are gone or whose content is no longer what was ingested, as absolute paths."""
+    return tuple(sorted({str(file_of(origin)) for origin in memory.origins if has_changed(origin)}))
+
+
+def file_of(origin: Origin) -> Path:
+    """Where the document lies on the disk; for standard input a path that means nothing."""
+    root = Path(origin.entry.source)
+    return root / origin.entry.path if root.is_dir() else root
+
+
+def has_changed(origin: Origin) -> bool:
+    """Whether the document's file is gone or its content no longer what was ingested; never for standard input.
 
     Equal size and modification time count as unchanged; where only the time differs the content is hashed.
     """
-    changed = set()
-    for origin in memory.origins:
-        entry = origin.entry
-        if origin.cache is None:
-            continue
-        root = Path(entry.source)
-        path = root / entry.path if root.is_dir() else root
-        try:
-            status = path.stat()
-            same = status.st_size == entry.size and (
-                status.st_mtime_ns == entry.mtime_ns
-                or hashlib.sha256(path.read_bytes()).hexdigest() == entry.content_hash
-            )
-        except (OSError, ValueError):
-            same = False
-        if not same:
-            changed.add(str(path))
-    return tuple(sorted(changed))
+    entry = origin.entry
+    if origin.cache is None:
+        return False
+    path = file_of(origin)
+    try:
+        status = path.stat()
+        return status.st_size != entry.size or (
+            status.st_mtime_ns != entry.mtime_ns and hashlib.sha256(path.read_bytes()).hexdigest() != entry.content_hash
+        )
+    except (OSError, ValueError):
+        return True
 
 
 def _check_identity(manifest: Manifest, reader: Reader) -> None:

@@ -11,14 +11,14 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gfqa"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
-ENTRY = {"cli", "commands", "console", "guard"}
+ENTRY = {"cli", "commands", "console", "guard", "views"}
 USE_CASES = {"ingest", "ask", "models", "training", "serve"}
 SHARED_BY_USE_CASES = {"reader", "prefill", "memory", "reread"}
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
 RANK = {
     **dict.fromkeys(ENTRY, 4),
-    "batch": 3.5,  # asks many times
+    **dict.fromkeys(("batch", "chat"), 3.5),  # ask many times
     "evaluation": 3.5,  # measures the other use cases: it asks through `ask`, with questions made by `training`
     **dict.fromkeys(USE_CASES, 3),
     **dict.fromkeys(SHARED_BY_USE_CASES, 2),
@@ -36,7 +36,10 @@ TORCH_FREE = (
     "guard.py",
     "config.py",
     "errors.py",
+    "views.py",
     "answer/prompt.py",
+    "answer/result.py",
+    "answer/checks.py",
 )
 
 

@@ -65,7 +65,12 @@ def ask(
         from gfqa import batch as batches
 
         outcome = batches.run(
-            memory, question, console.json, citations=sources, max_tokens=max_tokens, reread=not no_reread
+            memory,
+            question,
+            lambda result: console.json(result.to_json()),
+            citations=sources,
+            max_tokens=max_tokens,
+            reread=not no_reread,
         )
         if outcome.failed:
             raise typer.Exit(1)
