@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfqa.commands.shared import AsJson, Device, Model, Quiet, open_store, standard_input
+from gfqa import views
+from gfqa.commands.shared import (
+    AsJson,
+    AsJsonLines,
+    Caches,
+    Device,
+    Format,
+    Model,
+    Only,
+    OutputFormat,
+    Quiet,
+    Verbose,
+    chosen_format,
+    open_store,
+    standard_input,
+)
 from gfqa.console import Console, joined
 from gfqa.errors import CacheError, NotFoundInDocuments, UsageError
+
+if TYPE_CHECKING:
+    from gfqa.batch import Result
+    from gfqa.memory import Memory
+
+_SHOW = {Format.vimgrep: views.vimgrep, Format.text: views.at_once}
 
 
 def ask(
@@ -19,71 +41,97 @@ def ask(
     document: Annotated[
         str | None, typer.Argument(metavar="[-]", help="- reads a document from standard input.")
     ] = None,
-    cache: Annotated[
-        list[str] | None,
-        typer.Option("--cache", "-c", envvar="GFQA_CACHE", help="A cache to ask; may be repeated."),
-    ] = None,
+    cache: Caches = None,
+    only: Only = None,
     batch: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="Many questions, one a line; answers as JSON lines.")
+        str | None,
+        typer.Option(metavar="FILE|-", help="Many questions, one a line; answers as JSON lines, in order."),
     ] = None,
     model: Model = None,
     device: Device = "auto",
     sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
+    quote: Annotated[
+        bool, typer.Option("--quote", help="The cited lines alone, word for word, instead of the model's answer.")
+    ] = False,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="TOKENS", help="No answer: the best passages within so many tokens, for another model."
+        ),
+    ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
     no_reread: Annotated[
         bool, typer.Option("--no-reread", help="Answer at first sight: faster, worse on prose.")
     ] = False,
+    temperature: Annotated[
+        float, typer.Option(min=0, max=10, help="Draw tokens instead of taking the likeliest; 0 is greedy.")
+    ] = 0.0,
+    top_p: Annotated[
+        float, typer.Option(min=0, max=1, help="Draw from the likeliest tokens with this share of probability.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw from so many likeliest tokens; 0 is all.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed draws the same answer.")] = None,
     fail_not_found: Annotated[
         bool, typer.Option("--fail-not-found", help="Exit 5 if the documents do not answer.")
     ] = False,
     require_fresh: Annotated[
         bool, typer.Option("--require-fresh", help="Exit 3 if a file changed since it was ingested.")
     ] = False,
+    require_cache: Annotated[
+        bool, typer.Option("--require-cache", help="Exit 3 rather than read any document anew.")
+    ] = False,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer at once.")] = False,
+    format: OutputFormat = None,
     as_json: AsJson = False,
+    as_jsonl: AsJsonLines = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Answer a question from the caches, with the places the answer comes from.
 
     Without --cache: the cache whose source holds the current folder, else the only one. A document from standard input is
-    asked alone, unless caches are named.
+    asked alone, unless caches are named. Standard input is read only where - says so. gfqa find and --context give
+    passages for questions that this reader cannot answer.
 
     \b
     gfqa ask "Where are retries configured?"
     git diff | gfqa ask "What could break?" - --cache myrepo
+    gfqa ask "How does the queue work?" --context 2000 | llm "Explain this:"
     """
-    console = Console(as_json=as_json or batch is not None, quiet=quiet)
+    began = time.monotonic()
+    shape = chosen_format(format, as_json, as_jsonl, Format.text if batch is None else Format.jsonl)
+    console = Console(as_json=shape in (Format.json, Format.jsonl), quiet=quiet, verbose=verbose)
     question, piped = _asked(question, document, batch)
+    _check(shape, batch, quote, context, temperature, top_p, top_k)
+    if require_cache and piped is not None:
+        raise CacheError("Standard input would be read anew, which --require-cache forbids.", hint="Ingest it first.")
+    options: dict[str, Any] = {"citations": max(1, sources) if quote else sources, "max_tokens": max_tokens}
+    options["reread"] = not no_reread
+    if temperature:
+        options |= {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
 
     from gfqa import ask as use_case
 
     store = open_store()
     names = [] if piped is not None and not cache else use_case.choose_caches(store, cache or [], Path.cwd())
     memory = use_case.open_memory(use_case.open_model(model, device), store, names, piped)
+    if only:
+        memory = use_case.restricted(memory, only)
     if require_fresh and (changed := use_case.changed_documents(memory)):
         raise CacheError(f"{joined(changed, 3)} changed since the ingest.", hint="Run gfqa ingest again.")
-    if batch is not None:
-        from gfqa import batch as batches
-
-        outcome = batches.run(
-            memory,
-            question,
-            lambda result: console.json(result.to_json()),
-            citations=sources,
-            max_tokens=max_tokens,
-            reread=not no_reread,
-        )
-        if outcome.failed:
-            raise typer.Exit(1)
-        not_found = outcome.not_found > 0
+    ready = time.monotonic() - began
+    if context is not None:
+        not_found = not _context(console, memory, question, context)
+    elif batch is not None:
+        not_found = _batch(console, memory, question, shape, options)
     else:
-        on_text = (lambda chunk: None) if as_json else console.stream
-        answer = use_case.ask(
-            memory, question, citations=sources, max_tokens=max_tokens, reread=not no_reread, on_text=on_text
-        )
-        if as_json:
+        streams = shape is Format.text and not (quote or no_stream)
+        answer = use_case.ask(memory, question, **options, on_text=console.stream if streams else _silent)
+        if console.as_json:
             console.json(answer.to_json())
         else:
-            console.answered(answer)
+            (views.quoted if quote else views.answered if streams else _SHOW[shape])(console, answer)
+        views.figures(console, answer, ready - memory.seconds)
         not_found = not answer.found
     if fail_not_found and not_found:
         raise typer.Exit(NotFoundInDocuments.exit_code)
@@ -100,6 +148,8 @@ def _asked(question: str | None, document: str | None, batch: str | None) -> tup
     if batch is not None:
         # With --batch the only argument left is the document.
         document, question = question or document, batch
+        if batch != "-" and not Path(batch).is_file():
+            raise UsageError(f"There is no file {batch}.")
     if question == "-" and document == "-":
         raise UsageError("Standard input cannot be both the question and the document.")
     if question is None:
@@ -112,3 +162,59 @@ def _asked(question: str | None, document: str | None, batch: str | None) -> tup
     if not question.strip():
         raise UsageError("The question is empty." if batch is None else "The batch holds no question.")
     return question, piped
+
+
+def _check(
+    shape: Format, batch: str | None, quote: bool, context: int | None, temperature: float, top_p: float, top_k: int
+) -> None:
+    """What can be told to be wrong before torch is imported."""
+    if quote and shape is not Format.text:
+        raise UsageError(f"--quote is a view for people; --format {shape.value} has the quotes anyway.")
+    if context is not None:
+        if batch is not None or quote:
+            raise UsageError("--context gives passages and no answers, so it goes without --batch and --quote.")
+        if shape is Format.vimgrep:
+            raise UsageError("--context prints whole passages.", hint="gfqa find --format vimgrep gives their places.")
+    if not temperature and (top_p < 1 or top_k):
+        raise UsageError("--top-p and --top-k choose nothing at temperature 0.", hint="Add --temperature 0.7, say.")
+
+
+def _batch(console: Console, memory: Memory, lines: str, shape: Format, options: dict[str, Any]) -> bool:
+    """Answer a batch; whether any question was not found. Exits 1 if a line failed."""
+    from gfqa import batch as batches
+
+    def show(result: Result) -> None:
+        if console.as_json:
+            console.json(result.to_json())
+        elif result.answer is None:
+            console.error(1, f"Line {result.line}: {result.error.message if result.error else 'not answered'}")
+        else:
+            (views.asked if shape is Format.text else views.vimgrep)(console, result.answer)
+
+    outcome = batches.run(memory, lines, show, **options)
+    if outcome.failed:
+        raise typer.Exit(1)
+    return outcome.not_found > 0
+
+
+def _context(console: Console, memory: Memory, question: str, budget: int) -> bool:
+    """Print the best passages within a budget of tokens; whether there are any."""
+    from gfqa import find
+
+    tokenizer = memory.tokenizer
+    # Short documents make short passages, so more than would fit at their full length are asked for.
+    candidates = find.find(memory, question, 10 + budget // 20)
+    results, spent = find.within(candidates, budget, lambda text: len(tokenizer.encode(text)))
+    if console.as_json:
+        passages = [result.to_json() for result in results]
+        console.json({"schema": 1, "question": question, "passages": passages, "tokens": spent})
+    else:
+        views.context(console, results)
+        if not results:
+            console.note("No passage speaks of the question.")
+    console.detail(f"{spent:,} tokens in {len(results)} passages")
+    return bool(results)
+
+
+def _silent(text: str) -> None:
+    """Where an answer is not streamed."""
