@@ -1,4 +1,4 @@
-"""A chat: one opened memory, many questions. A reader of the independent layout answers each on its own; a chained one goes on."""
+"""A chat: one opened memory, many questions. Each is answered on its own, unless the model is chained: then it goes on."""
 
 from __future__ import annotations
 
