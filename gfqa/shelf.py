@@ -36,6 +36,9 @@ class Texts(Protocol):
     """What the documents of a memory or a shelf are found by: ids [S], starts [n], origins of the same n documents."""
 
     @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
     def ids(self) -> npt.NDArray[Any]: ...
 
     @property

@@ -13,7 +13,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in pa
 
 ENTRY = {"cli", "commands", "console", "guard", "views"}
 USE_CASES = {"ingest", "ask", "models", "training", "serve"}
-SHARED_BY_USE_CASES = {"model_folders", "shelf", "reader", "prefill", "memory", "reread"}
+SHARED_BY_USE_CASES = {"model_folders", "shelf", "reader", "prefill", "memory", "passages", "reread"}
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
 RANK = {
@@ -26,7 +26,7 @@ RANK = {
     **dict.fromkeys(PRIMITIVES, 0),
 }
 # The memory is built by prefill, both need an opened model, reading twice needs a memory: the order among the shared ones.
-SHARED_ORDER = ["model_folders", "shelf", "reader", "prefill", "memory", "reread"]
+SHARED_ORDER = ["model_folders", "shelf", "reader", "prefill", "memory", "passages", "reread"]
 TORCH_FREE = (
     "cachestore",
     "documents",

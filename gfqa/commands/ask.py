@@ -168,13 +168,13 @@ def _check(
     shape: Format, batch: str | None, quote: bool, context: int | None, temperature: float, top_p: float, top_k: int
 ) -> None:
     """What can be told to be wrong before torch is imported."""
-    if quote and shape is not Format.text:
-        raise UsageError(f"--quote is a view for people; --format {shape.value} has the quotes anyway.")
     if context is not None:
         if batch is not None or quote:
             raise UsageError("--context gives passages and no answers, so it goes without --batch and --quote.")
         if shape is Format.vimgrep:
             raise UsageError("--context prints whole passages.", hint="gfqa find --format vimgrep gives their places.")
+    if quote and shape is not Format.text:
+        raise UsageError(f"--quote is a view for people; --format {shape.value} has the quotes anyway.")
     if not temperature and (top_p < 1 or top_k):
         raise UsageError("--top-p and --top-k choose nothing at temperature 0.", hint="Add --temperature 0.7, say.")
 
