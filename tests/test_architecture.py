@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "gfqa"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
 ENTRY = {"cli", "commands", "console", "guard", "views"}
-USE_CASES = {"ingest", "ask", "models", "training", "serve"}
+USE_CASES = {"ingest", "ask", "find", "models", "training", "serve"}
 SHARED_BY_USE_CASES = {"model_folders", "shelf", "reader", "prefill", "memory", "passages", "reread"}
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
@@ -37,6 +37,7 @@ TORCH_FREE = (
     "config.py",
     "errors.py",
     "views.py",
+    "find.py",
     "model_folders.py",
     "shelf.py",
     "answer/prompt.py",
