@@ -87,14 +87,20 @@ class Console:
         self._out.flush()
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Aligned columns on a terminal, tab separated in a pipe; the first row is the heading."""
+        """Aligned columns on a terminal, tab separated in a pipe; the first row is the heading.
+
+        Where the terminal is too narrow, the widest cells are shortened in their middle.
+        """
         safe = [[neutralise_line(cell) for cell in row] for row in rows]
-        if not _is_terminal(self._out):
+        if self.width is None:
             self._out.writelines("\t".join(row) + "\n" for row in safe)
         else:
             widths = [max(len(row[i]) for row in safe) for i in range(len(safe[0]))]
+            for _ in range(sum(widths) + 2 * (len(widths) - 1) - self.width):
+                widths[widths.index(max(widths))] -= 1
             for number, row in enumerate(safe):
-                text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                cells = (_shortened(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
+                text = "  ".join(cells).rstrip()
                 self._out.write(_styled(text, "bold" if number == 0 else "", self._out) + "\n")
         self._out.flush()
 
@@ -294,6 +300,14 @@ def joined(items: Iterable[str], limit: int = 10) -> str:
     names = list(items)
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _shortened(text: str, width: int) -> str:
+    """At most `width` characters, the middle left out: paths and names differ at their ends."""
+    if len(text) <= width:
+        return text
+    head = max(0, width - 1) // 3
+    return text[:head] + "…" + text[len(text) - max(0, width - 1 - head) :]
 
 
 def _flat(figures: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from gfqa.console import Console, joined, neutralise
 
 if TYPE_CHECKING:
-    from gfqa.answer.result import Answer, Citation
-    from gfqa.find import Found
+    from gfqa.answer.result import Answer, Citation, Found
 
 INDENT = "    "
 

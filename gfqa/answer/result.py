@@ -1,4 +1,4 @@
-"""What a question gives: the answer, its score, and the places it came from. Torch-free."""
+"""What a question gives: an answer, its score and the places it came from, or passages. Torch-free."""
 
 from __future__ import annotations
 
@@ -92,3 +92,45 @@ class Answer:
             "timing": {name: round(seconds, 4) for name, seconds in self.timing.items()},
         }
         return answer if self.located else {**answer, "located": False}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A passage and its place. Lines for texts, a page for PDFs, 1-based; line, column (in bytes): of the quote, its line
+    that shares most with the question; file: absolute path; changed: it is gone or no longer what was ingested.
+    """
+
+    cache: str | None
+    source: str | None
+    path: str
+    start_line: int | None
+    end_line: int | None
+    page: int | None
+    line: int | None
+    column: int
+    quote: str
+    text: str
+    score: float
+    file: str
+    changed: bool
+
+    @property
+    def place(self) -> str:
+        """path:line of the quote, or path, page n."""
+        return f"{self.path}, page {self.page}" if self.page is not None else f"{self.path}:{self.line}"
+
+    @property
+    def span(self) -> str:
+        """path:first-last line of the whole passage, or path, page n."""
+        if self.page is not None:
+            return f"{self.path}, page {self.page}"
+        return f"{self.path}:{self.start_line}-{self.end_line}"
+
+    def to_json(self) -> dict[str, Any]:
+        """One of the documented `passages` of `find --json`."""
+        names = ("cache", "source", "path", "start_line", "end_line", "page", "line", "quote", "text")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "score": round(self.score, 4),
+            "changed": self.changed,
+        }
