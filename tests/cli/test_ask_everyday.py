@@ -161,7 +161,7 @@ def test_a_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch
     assert len(lines) == 3
     assert max(map(len, lines)) <= columns
     assert "1234567" in lines[2]
-    assert lines[1].endswith("project")
+    assert lines[1].endswith("ject")
     assert len({line.index(word) for line, word in zip(lines, ("TOKENS", "12 ", "1234567"))}) == 1
     # In a pipe nothing is lost.
     monkeypatch.setattr("sys.stdout", pipe)
