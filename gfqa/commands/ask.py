@@ -110,28 +110,22 @@ def ask(
     if temperature:
         options |= {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
 
-    from gfqa import ask as use_case
-
-    store = open_store()
-    names = [] if piped is not None and not cache else use_case.choose_caches(store, cache or [], Path.cwd())
-    memory = use_case.open_memory(use_case.open_model(model, device), store, names, piped)
-    if only:
-        memory = use_case.restricted(memory, only)
-    if require_fresh and (changed := use_case.changed_documents(memory)):
-        raise CacheError(f"{joined(changed, 3)} changed since the ingest.", hint="Run gfqa ingest again.")
+    streams = shape is Format.text and not (quote or no_stream)
+    memory = _opened(cache or [], only or [], model, device, piped, require_fresh)
     ready = time.monotonic() - began
     if context is not None:
         not_found = not _context(console, memory, question, context)
     elif batch is not None:
         not_found = _batch(console, memory, question, shape, options)
     else:
-        streams = shape is Format.text and not (quote or no_stream)
+        from gfqa import ask as use_case
+
         answer = use_case.ask(memory, question, **options, on_text=console.stream if streams else _silent)
         if console.as_json:
             console.json(answer.to_json())
         else:
             (views.quoted if quote else views.answered if streams else _SHOW[shape])(console, answer)
-        views.figures(console, answer, ready - memory.seconds)
+        views.figures(console, answer, ready - answer.timing["load"])
         not_found = not answer.found
     if fail_not_found and not_found:
         raise typer.Exit(NotFoundInDocuments.exit_code)
@@ -177,6 +171,22 @@ def _check(
         raise UsageError(f"--quote is a view for people; --format {shape.value} has the quotes anyway.")
     if not temperature and (top_p < 1 or top_k):
         raise UsageError("--top-p and --top-k choose nothing at temperature 0.", hint="Add --temperature 0.7, say.")
+
+
+def _opened(
+    names: list[str], only: list[str], model: str | None, device: str, piped: bytes | None, require_fresh: bool
+) -> Memory:
+    """The memory that is asked: of the caches named, or chosen where neither a cache nor a document is given."""
+    from gfqa import ask as use_case
+
+    store = open_store()
+    chosen = [] if piped is not None and not names else use_case.choose_caches(store, names, Path.cwd())
+    memory = use_case.open_memory(use_case.open_model(model, device), store, chosen, piped)
+    if only:
+        memory = use_case.restricted(memory, only)
+    if require_fresh and (changed := use_case.changed_documents(memory)):
+        raise CacheError(f"{joined(changed, 3)} changed since the ingest.", hint="Run gfqa ingest again.")
+    return memory
 
 
 def _batch(console: Console, memory: Memory, lines: str, shape: Format, options: dict[str, Any]) -> bool:
