@@ -16,6 +16,7 @@ from torch import Tensor
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span, find_spans
 from gfqa.answer.generate import Decode, Generated, generate
+from gfqa.answer.sampling import GREEDY, Sampling
 from gfqa.memory import Memory
 from gfqa.model import KeyCache, ModelState
 
@@ -40,7 +41,13 @@ def can_reread(memory: Memory) -> bool:
 
 
 def read_again(
-    memory: Memory, question: str, first: Generated, *, max_tokens: int, on_text: Callable[[str], None]
+    memory: Memory,
+    question: str,
+    first: Generated,
+    *,
+    max_tokens: int,
+    on_text: Callable[[str], None],
+    sampling: Sampling = GREEDY,
 ) -> Second:
     """Read the passages the first look points at, best first, until one answers; the first answer stands if none does."""
     tokenizer, read = memory.reader.tokenizer, 0
@@ -48,7 +55,15 @@ def read_again(
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
         read += len(ids)
         decode = _decode_over(memory, span)
-        again = generate(decode, tokenizer, ids, device=memory.reader.device, max_tokens=max_tokens, on_text=on_text)
+        again = generate(
+            decode,
+            tokenizer,
+            ids,
+            device=memory.reader.device,
+            max_tokens=max_tokens,
+            sampling=sampling,
+            on_text=on_text,
+        )
         if again.found:
             return Second(again, read, span.chain)
     if first.found:

@@ -41,18 +41,22 @@ def gold_attention(
         mass = torch.zeros(*q.shape[:2], 0, device=q.device) if want_mass else None
         return out.to(q.dtype), mass
     n_memory = memory.bigram.numel()
+    # The rows of a batch are so many more queries of the one memory: left apart, each would get a copy of its keys.
+    folded = query.transpose(0, 1).flatten(1, 2)
+    apart = (len(q), q.shape[-2])
     last_logits = []
     for start in range(0, n_memory, TILE):
         tile = slice(start, min(start + TILE, n_memory))
-        logits = query @ memory.keys[:, tile].to(query.dtype).transpose(-1, -2)
+        logits = folded @ memory.keys[:, tile].to(query.dtype).transpose(-1, -2)
         tile_total = torch.logsumexp(logits, dim=-1, keepdim=True)
         probability = torch.exp(logits - tile_total)
-        rows = memory.values[:, memory.bigram[tile]].to(query.dtype)
+        seen = probability @ memory.values[:, memory.bigram[tile]].to(query.dtype)
+        seen, tile_total = (part.unflatten(1, apart).transpose(0, 1) for part in (seen, tile_total))
         merged = torch.logaddexp(total, tile_total)
-        out = out * torch.exp(total - merged) + (probability @ rows) * torch.exp(tile_total - merged)
+        out = out * torch.exp(total - merged) + seen * torch.exp(tile_total - merged)
         total = merged
         if want_mass:
-            last_logits.append(logits[:, :, -1])
+            last_logits.append(logits.unflatten(1, apart).transpose(0, 1)[:, :, -1])
     mass = torch.exp(torch.cat(last_logits, dim=-1) - total[:, :, -1]) if want_mass else None
     return out.to(q.dtype), mass
 
