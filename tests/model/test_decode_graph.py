@@ -6,6 +6,7 @@ On a GPU every step is a captured graph; on the CPU the same code runs as it is,
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ if not torch.cuda.is_available():
 pytest.importorskip("triton")
 
 from gfqa.kernels.gold_attention import triton, triton_latent
+from gfqa.kernels.gold_attention.triton_memory import unsorted
 from gfqa.kernels.testing import relative_error
 from gfqa.model import KeyCache, LanguageModel, load_model
 from gfqa.model.decode_graph import Attend, DecodeStep, Memory
 from gfqa.model.gpu_memory import latent_memory, sorted_memory
 from gfqa.model.state import ModelState
 from tests.conftest import make_model
+from tests.model.plain import chain_keys_values
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SETTINGS: dict[str, Any] = {
@@ -103,18 +106,22 @@ def test_int8_memories_are_near(model: LanguageModel) -> None:
         assert relative_error(step(token), expected[0, 0]) < 2e-2
 
 
-def test_sorted_memory_holds_the_plain_ones_keys(model: LanguageModel) -> None:
-    from gfqa.kernels.gold_attention.triton_memory import unsorted
-
+def test_memories_hold_the_layers_keys_and_values(model: LanguageModel) -> None:
+    """Against each chain's keys and values, made chain by chain."""
     cache, _, _ = asked(model)
-    for memory, form in (
+    cuts = [*cache.chain_starts.tolist(), len(cache)]
+    chains = [slice(*cut) for cut in pairwise(cuts)]
+    forms = (
         (sorted_memory(model, cache, *EXACT), unsorted),
         (latent_memory(model, cache, *EXACT), triton_latent.widened),
-    ):
-        for layer, expected in zip(memory, cache.layers(model), strict=True):
-            found = form(layer)  # type: ignore[operator]
-            assert relative_error(found.keys, expected.keys) < 1e-5
-            assert relative_error(found.values[:, found.bigram], expected.values[:, expected.bigram]) < 1e-5
+    )
+    for memories, as_plain in forms:
+        for layer, memory in zip(model.gold_layers(), memories, strict=True):
+            pairs = [chain_keys_values(model, layer, cache.ids[part], cache.keys[part]) for part in chains]
+            keys, values = (torch.cat(parts).unflatten(-1, (model.config.n_head, -1)) for parts in zip(*pairs))
+            found = as_plain(memory)  # type: ignore[operator]
+            assert relative_error(found.keys, keys.transpose(0, 1)) < 1e-5
+            assert relative_error(found.values[:, found.bigram], values.transpose(0, 1)) < 1e-5
 
 
 def test_the_given_state_is_left_alone_and_room_ends(model: LanguageModel) -> None:
