@@ -31,7 +31,7 @@ from gfqa.cachestore.catalog import (
 from gfqa.cachestore.keys import FORMAT_VERSION, Identity, is_key
 from gfqa.cachestore.memory import ChainData, DamagedPack, MemoryArrays, read_chain, read_memory
 from gfqa.cachestore.pack import Entry, PackGone, PackReader
-from gfqa.cachestore.segment import Damaged
+from gfqa.cachestore.segment import TOKENS, Damaged
 from gfqa.errors import Busy, CacheError, UsageError
 
 if TYPE_CHECKING:
@@ -279,6 +279,11 @@ class Store:
                 entries = reader.entries()
             found[name] = PackFile(entries, size, modified)
         return found
+
+    def segment_keys(self) -> set[str]:
+        """The keys of all token segments an ingest would find, as the packs' indexes have them; nothing else is read."""
+        entries = [entry for pack in self.read_packs().values() for entry in pack.entries or ()]
+        return {entry.header.key for entry in entries if entry.header.kind == TOKENS and not entry.header.imported}
 
     def _stems(self, directory: Path, suffix: str) -> list[str]:
         with fs.explained("read", directory):

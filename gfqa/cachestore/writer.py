@@ -81,7 +81,7 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.store.locked(self._timeout))
-            self.previous = self._read_previous()
+            self.previous = last_commit(self.store, self.name, self.identity, replace=self._replace)
             self._read_packs()
             self._resources = stack.pop_all()
         self._open = True
@@ -222,24 +222,6 @@ class StoreWriter:
             maintenance.collect(self.store, released, dead_share=maintenance.DEAD_SHARE)
         return self.store.manifest(self.name)
 
-    def _read_previous(self) -> Manifest | None:
-        if not self.store.manifest_path(self.name).exists():
-            return None
-        try:
-            previous = self.store.manifest(self.name)
-        except CacheError:
-            if self._replace:
-                return None
-            raise
-        difference = previous.identity.difference(self.identity)
-        if difference and not self._replace:
-            raise CacheError(
-                f"the cache {self.name!r} was made with {difference}",
-                hint=f"read it again with the model in use: gfqa caches rebuild {self.name}; choose another --name, or pass "
-                "--replace to make the cache anew from these sources",
-            )
-        return previous
-
     def _read_packs(self) -> None:
         packs = self.store.read_packs()
         for pack in packs.values():
@@ -315,3 +297,26 @@ class StoreWriter:
     def _must_be_open(self) -> None:
         if not self._open:
             raise GfqaError(f"the writer of the cache {self.name!r} is closed or has committed")
+
+
+def last_commit(store: Store, name: str, identity: Identity, *, replace: bool = False) -> Manifest | None:
+    """The commit that a writer of this identity goes on from, or None.
+
+    CacheError if the cache is damaged or of another identity; with replace neither matters.
+    """
+    if not store.manifest_path(name).exists():
+        return None
+    try:
+        previous = store.manifest(name)
+    except CacheError:
+        if replace:
+            return None
+        raise
+    difference = previous.identity.difference(identity)
+    if difference and not replace:
+        raise CacheError(
+            f"the cache {name!r} was made with {difference}",
+            hint=f"read it again with the model in use: gfqa caches rebuild {name}; choose another --name, or pass "
+            "--replace to make the cache anew from these sources",
+        )
+    return previous
