@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -214,8 +215,13 @@ def test_a_model_that_computes_nonsense_stores_nothing(
 ) -> None:
     from gfqa.model import LanguageModel
 
-    plain = LanguageModel.prefill
-    monkeypatch.setattr(LanguageModel, "prefill", lambda *a, **k: (plain(*a, **k)[0] * float("nan"), None))
+    plain = LanguageModel.lower_half
+
+    def nonsense(*arguments: Any) -> Any:
+        x, states = plain(*arguments)
+        return x * float("nan"), states
+
+    monkeypatch.setattr(LanguageModel, "lower_half", nonsense)
     result = gfqa("ingest", project)
     check(result, 1, "not finite")
     assert gfqa("caches", "list", "--json").json["caches"] == []

@@ -295,12 +295,13 @@ def test_a_rebuild_that_fails_leaves_the_old_cache_and_resumes(
     gfqa: Run, project: Path, home: Path, other_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gfqa import prefill
+    from gfqa.model.prefill_graph import SegmentReader
 
     gfqa("ingest", project, "--model", other_model)
     manifest = next(home.rglob("*.manifest")).read_bytes()
     monkeypatch.setitem(prefill.TOKENS_AT_ONCE, "cpu", 32)
     monkeypatch.setattr("gfqa.cachestore.writer.FLUSH_SECONDS", 0.0)
-    plain, calls = prefill.stored_keys, []
+    plain, calls = SegmentReader.read, []
 
     def failing(*arguments: Any) -> Any:
         calls.append(1)
@@ -309,7 +310,7 @@ def test_a_rebuild_that_fails_leaves_the_old_cache_and_resumes(
         return plain(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prefill, "stored_keys", failing)
+        patch.setattr(SegmentReader, "read", failing)
         assert gfqa("caches", "rebuild", "proj").code == 130
     assert next(home.rglob("*.manifest")).read_bytes() == manifest
     assert gfqa("ask", "q", "--model", other_model).code == 0
