@@ -10,7 +10,7 @@ import typer
 
 from gfqa import config, views_caches
 from gfqa.commands import units
-from gfqa.commands.shared import AsJson, Device, Model, Quiet, group, no_command, open_store
+from gfqa.commands.shared import AsJson, Device, Model, Quiet, complete_cache, group, no_command, open_store
 from gfqa.console import Console, joined, plural, size
 from gfqa.errors import CacheError, ModelError, UsageError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = group("List, show, verify, move and remove caches.")
 app.callback(invoke_without_command=True)(no_command)
 
-Name = Annotated[str, typer.Argument(metavar="NAME")]
+Name = Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="NAME")]
 
 
 @app.command("list")
@@ -89,7 +89,9 @@ def print_text(
 
 @app.command("verify")
 def verify_caches(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="Caches; default: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(autocompletion=complete_cache, metavar="[NAME…]", help="Caches; default: all.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read every byte of caches and check it: checksums, names, sizes, finite numbers. Exit 3 if any is damaged."""
@@ -118,8 +120,8 @@ def verify_caches(
 
 @app.command("diff")
 def diff_caches(
-    first: Annotated[str, typer.Argument(metavar="A")],
-    second: Annotated[str, typer.Argument(metavar="B")],
+    first: Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="A")],
+    second: Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="B")],
     as_json: AsJson = False,
 ) -> None:
     """What cache B has more, less or otherwise than cache A, by path and content."""
@@ -135,7 +137,7 @@ def diff_caches(
 
 @app.command("rename")
 def rename_cache(
-    old: Annotated[str, typer.Argument(metavar="OLD")],
+    old: Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="OLD")],
     new: Annotated[str, typer.Argument(metavar="NEW")],
     as_json: AsJson = False,
 ) -> None:
@@ -149,7 +151,9 @@ def rename_cache(
 
 
 @app.command("remove")
-def remove_cache(names: Annotated[list[str], typer.Argument(metavar="NAME…")], as_json: AsJson = False) -> None:
+def remove_cache(
+    names: Annotated[list[str], typer.Argument(autocompletion=complete_cache, metavar="NAME…")], as_json: AsJson = False
+) -> None:
     """Remove caches, and every byte no other cache needs."""
     console, store = Console(as_json=as_json), open_store()
     for name in names:

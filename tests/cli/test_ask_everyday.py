@@ -106,7 +106,9 @@ def test_no_color_and_marks_of_a_passage(monkeypatch: pytest.MonkeyPatch) -> Non
     assert re.sub(r"\x1b\[\d+m", "", shown[0]) == shown[1]
 
 
-@pytest.mark.parametrize("words", ["gfqa ask --cache ", "gfqa chat -c al", "gfqa find --cache al"])
+@pytest.mark.parametrize(
+    "words", ["gfqa ask --cache ", "gfqa chat -c al", "gfqa caches show al", "gfqa caches remove beta al"]
+)
 def test_the_shell_completes_cache_names_without_torch(start: Start, tmp_path: Path, words: str) -> None:
     from gfqa import config
     from gfqa.cachestore import Identity, Store
