@@ -13,7 +13,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in pa
 
 ENTRY = {"cli", "console", "guard"}
 USE_CASES = {"ingest", "ask", "models", "training", "serve"}
-SHARED_BY_USE_CASES = {"reader", "prefill", "memory", "reread"}
+SHARED_BY_USE_CASES = {"reader", "prefill", "memory", "passages", "reread"}
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
 RANK = {
@@ -25,8 +25,9 @@ RANK = {
     **dict.fromkeys(PARTS, 1),
     **dict.fromkeys(PRIMITIVES, 0),
 }
-# The memory is built by prefill, both need an opened model, reading twice needs a memory: the order among the shared ones.
-SHARED_ORDER = ["reader", "prefill", "memory", "reread"]
+# The memory is built by prefill, both need an opened model, passages are found in a memory and read again: this is
+# the order among the shared ones.
+SHARED_ORDER = ["reader", "prefill", "memory", "passages", "reread"]
 TORCH_FREE = (
     "cachestore",
     "documents",

@@ -1,0 +1,148 @@
+"""Passages of a memory that speak of a question: by the words they share with it, and by where the model looks.
+
+The words come from the token ids that every cache holds, so nothing more is stored, and no model is needed for them. Where the
+attention mass of the question's own pass is given, both are merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from gfqa.answer import prompt
+from gfqa.answer.citations import Span, locate
+from gfqa.answer.generate import pool_attention
+from gfqa.answer.lexical import Evidence, LexicalIndex, Scores, best_line
+from gfqa.answer.words import Numbers
+from gfqa.memory import Memory
+from gfqa.model import KeyCache
+
+MASS_WEIGHT = 0.5
+"""How many points of BM25 a doubling of a passage's attention mass is worth."""
+MASS_FLOOR = 1e-4
+"""Less mass than this share is as good as none."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of one document, verbatim.
+
+    chain: the document's number in Memory.origins; start, end: its tokens there (path header counted, end exclusive). Lines are
+    1-based; of a PDF they are None, and page is that of the quote. text: the whole passage; quote: its line that
+    shares most with the question, number `line`. score: for ranking only, higher is better.
+    """
+
+    chain: int
+    start: int
+    end: int
+    cache: str | None
+    source: str | None
+    path: str
+    start_line: int | None
+    end_line: int | None
+    page: int | None
+    line: int | None
+    quote: str
+    text: str
+    score: float
+
+    @property
+    def place(self) -> str:
+        """path:line of the quote, or path, page n: where a search tool would point."""
+        return f"{self.path}, page {self.page}" if self.page is not None else f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Every passage's merged score, best first. order [P]: numbers of passages; score [P]: in the order of the index."""
+
+    index: LexicalIndex
+    evidence: Evidence
+    order: Numbers
+    score: Scores
+
+
+def find(memory: Memory, question: str, count: int = 10, *, mass: Tensor | None = None) -> list[Passage]:
+    """The `count` best passages for the question, best first; fewer where nothing else shares a word or any mass with it.
+
+    mass [S]: attention mass of the question's pass (`look`); without it only words count, and no weights are loaded.
+    """
+    ranking = rank(memory, question, mass)
+    least = 0.0 if mass is None else -np.inf
+    chosen = [number for number in ranking.order[:count].tolist() if ranking.score[number] > least]
+    return [_passage(memory, ranking, number, question) for number in chosen]
+
+
+def rank(memory: Memory, question: str, mass: Tensor | None = None) -> Ranking:
+    """All passages of the memory by their merged score; see `find`."""
+    index = lexical_index(memory)
+    evidence = index.search(question)
+    score = evidence.score if mass is None else evidence.score + MASS_WEIGHT * _mass_bits(index, mass)
+    return Ranking(index, evidence, np.argsort(-score, kind="stable"), score)
+
+
+@torch.inference_mode()
+def look(memory: Memory, question: str) -> Tensor | None:
+    """Attention mass [S] of the question's pass over the memory, float32 on the CPU; None for a model without GOLD layers."""
+    ids = prompt.question_ids(memory.reader.tokenizer, question)
+    attention: list[Tensor] = []
+    memory.decode(torch.tensor([ids], device=memory.reader.device), memory.state, attention)
+    return pool_attention(attention).float().cpu() if attention else None
+
+
+_indexes: WeakKeyDictionary[KeyCache, LexicalIndex] = WeakKeyDictionary()
+
+
+def lexical_index(memory: Memory) -> LexicalIndex:
+    """The memory's words, found at the first question and kept as long as the memory is."""
+    if memory.cache not in _indexes:
+        headers = [origin.entry.header_tokens for origin in memory.origins]
+        _indexes[memory.cache] = LexicalIndex(memory.ids, memory.starts, headers, memory.reader.tokenizer)
+    return _indexes[memory.cache]
+
+
+def _mass_bits(index: LexicalIndex, mass: Tensor) -> npt.NDArray[np.float64]:
+    """Binary logarithm of each passage's share of the mass, 0 at the floor."""
+    # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
+    sums = np.concatenate([[0.0], np.cumsum(mass.numpy(), dtype=np.float64)])
+    last = len(mass)
+    windows = index.windows
+    inside = sums[np.minimum(windows.ends, last)] - sums[np.minimum(windows.begins, last)]
+    share = inside / max(float(sums[-1]), 1e-30)
+    bits: npt.NDArray[np.float64] = np.log2(np.maximum(share, MASS_FLOOR) / MASS_FLOOR)
+    return bits
+
+
+def _passage(memory: Memory, ranking: Ranking, number: int, question: str) -> Passage:
+    windows = ranking.index.windows
+    chain = int(windows.document[number])
+    origin, begin = memory.origins[chain], memory.starts[chain]
+    entry, tokenizer = origin.entry, memory.reader.tokenizer
+    ids = memory.ids[begin : begin + entry.n_tokens]
+    start, end = int(windows.begins[number]) - begin, int(windows.ends[number]) - begin
+    place = locate(Span(chain, start, end, 0.0), ids, entry.header_tokens, entry.page_starts, tokenizer)
+    raw = tokenizer.decode_bytes(ids[start:end].tolist()).decode("utf-8", "ignore")
+    # Without the empty lines in front, so that its first line is `start_line`.
+    text = raw[raw.rfind("\n", 0, len(raw) - len(raw.lstrip())) + 1 :].rstrip()
+    line, quote = best_line(text, question)
+    pages_on = text[: text.find(quote)].count("\f")
+    return Passage(
+        chain=chain,
+        start=start,
+        end=end,
+        cache=origin.cache,
+        source=entry.source or None,
+        path=entry.path,
+        start_line=place.start_line,
+        end_line=place.end_line,
+        page=None if place.page is None else place.page + pages_on,
+        line=None if place.start_line is None else place.start_line + line,
+        quote=quote,
+        text=text,
+        score=float(ranking.score[number]),
+    )
