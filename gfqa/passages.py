@@ -129,8 +129,7 @@ def _passage(memory: Memory, ranking: Ranking, number: int, question: str) -> Pa
     raw = tokenizer.decode_bytes(ids[start:end].tolist()).decode("utf-8", "ignore")
     # Without the empty lines in front, so that its first line is `start_line`.
     text = raw[raw.rfind("\n", 0, len(raw) - len(raw.lstrip())) + 1 :].rstrip()
-    line, quote = best_line(text, question)
-    pages_on = text[: text.find(quote)].count("\f")
+    at, quote = best_line(text, question)
     return Passage(
         chain=chain,
         start=start,
@@ -140,8 +139,8 @@ def _passage(memory: Memory, ranking: Ranking, number: int, question: str) -> Pa
         path=entry.path,
         start_line=place.start_line,
         end_line=place.end_line,
-        page=None if place.page is None else place.page + pages_on,
-        line=None if place.start_line is None else place.start_line + line,
+        page=None if place.page is None else place.page + text.count("\f", 0, at),
+        line=None if place.start_line is None else place.start_line + text.count("\n", 0, at),
         quote=quote,
         text=text,
         score=float(ranking.score[number]),

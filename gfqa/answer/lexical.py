@@ -5,8 +5,10 @@ Torch-free; S cached tokens in n documents, P passages, Q distinct words of a qu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,17 @@ from gfqa.answer.words import Bytes, Hashes, Numbers, Pieces, find_words, spell
 
 LENGTH = 160
 """A passage has about so many tokens: a paragraph, or the body of a short function."""
-SATURATION, LENGTH_WEIGHT = 1.2, 0.5
+SATURATION, LENGTH_WEIGHT = 0.9, 0.75
 """BM25's k1 and b."""
-PATH_WEIGHT = 0.5
+PATH_WEIGHT = 1.0
 """What a word of the document's path counts, as if it stood so many times in each of its passages."""
-PAIR_WEIGHT = 0.5
+PAIR_WEIGHT = 0.4
 """What two neighbouring words of the question count where they are neighbours in the text too, against one word."""
+
+DEFINED_WEIGHT = 3.0
+"""How many more times a name counts where it stands right after a word that defines it."""
+IDENTIFIER_WEIGHT = 2.0
+"""What a whole identifier of several parts (`read_file`, `readFile`) in the question counts against a word."""
 
 Scores = npt.NDArray[np.float64]
 
@@ -30,6 +37,7 @@ STOP_WORDS = (
     "those and or not no what which who whom whose when where why how s t i you he she we they his her their there than then "
     "into about can could would should will shall may might must many much also such if so but"
 )
+DEFINERS = "def class fn func function struct enum interface trait"
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,15 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.begins)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a question looks for: hashes of its words, each once, ascending, with their weights; and of its pairs."""
+
+    words: Hashes
+    weights: Scores
+    pairs: Hashes
 
 
 @dataclass(frozen=True)
@@ -79,26 +96,33 @@ class LexicalIndex:
         body = self._passage[: words.n_plain][~self._in_header[: words.n_plain]]
         self._lengths = np.bincount(body, minlength=len(self.windows)).astype(np.float64)
         self._n_documents = len(begins)
+        # A name after `def` or the like; of an identifier of several parts, its first part and the whole.
+        defined = np.append(False, np.isin(words.hashes[: words.n_plain], _hashes_of(DEFINERS)))[: words.n_plain]
+        whole = defined[np.searchsorted(words.at[: words.n_plain], words.at[words.n_plain :])]
+        self._defined = np.concatenate([defined, whole])
 
     def search(self, question: str) -> Evidence:
         """The evidence of every passage for the question."""
-        asked, pairs = question_words(question)
-        frequency, path = self._count(self._hashes, asked, slice(None))
+        asked = asked_words(question)
+        frequency, path = self._count(self._hashes, asked.words, 1.0 + DEFINED_WEIGHT * self._defined)
         counted = frequency + PATH_WEIGHT * path
-        idf = self._idf(counted)
-        gain = self._gain(counted) @ idf
-        if len(pairs):
+        weights = asked.weights * self._idf(counted)
+        gain = self._gain(counted) @ weights
+        if len(asked.pairs):
             plain = self._hashes[: self._n_plain]
-            neighbours, path = self._count(_joined(plain[:-1], plain[1:]), pairs, slice(0, max(self._n_plain - 1, 0)))
+            neighbours, path = self._count(_joined(plain[:-1], plain[1:]), asked.pairs, np.ones(len(plain)))
             counted_pairs = neighbours + PATH_WEIGHT * path
             gain = gain + PAIR_WEIGHT * (self._gain(counted_pairs) @ self._idf(counted_pairs))
         held = (counted > 0).astype(np.float64)
-        total = float(idf.sum()) or 1.0
-        known = float(idf[(counted > 0).any(axis=0)].sum()) / total if len(self.windows) else 0.0
-        return Evidence(gain, held @ idf / total, known)
+        total = float(weights.sum()) or 1.0
+        known = float(weights[(counted > 0).any(axis=0)].sum()) / total if len(self.windows) else 0.0
+        return Evidence(gain, held @ weights / total, known)
 
-    def _count(self, hashes: Hashes, asked: Hashes, part: slice) -> tuple[Scores, Scores]:
-        """How often each passage, and its document's path, holds each of `asked` [Q], sorted: two [P, Q]."""
+    def _count(self, hashes: Hashes, asked: Hashes, counts: Scores) -> tuple[Scores, Scores]:
+        """How often each passage, and its document's path, holds each of `asked` [Q], ascending: two [P, Q].
+
+        hashes [W]: those of the index's first words or pairs of words; counts [W]: what each counts.
+        """
         n, q = len(self.windows), len(asked)
         if not n or not q or not len(hashes):
             return np.zeros((n, q)), np.zeros((n, q))
@@ -109,11 +133,11 @@ class LexicalIndex:
         column = np.minimum(np.searchsorted(asked, hashes[hits]), q - 1)
         same = asked[column] == hashes[hits]
         hits, column = hits[same], column[same]
-        header = self._in_header[part][hits]
+        header = self._in_header[hits]
         body, named = hits[~header], hits[header]
-        cells = self._passage[part][body] * q + column[~header]
-        frequency = np.bincount(cells, minlength=n * q).reshape(n, q).astype(np.float64)
-        cells = self._document[part][named] * q + column[header]
+        cells = self._passage[body] * q + column[~header]
+        frequency: Scores = np.bincount(cells, weights=counts[body], minlength=n * q).reshape(n, q)
+        cells = self._document[named] * q + column[header]
         path = np.bincount(cells, minlength=self._n_documents * q).reshape(-1, q) > 0
         return frequency, path[self.windows.document].astype(np.float64)
 
@@ -129,27 +153,30 @@ class LexicalIndex:
         return gained
 
 
-def question_words(question: str) -> tuple[Hashes, Hashes]:
-    """(hashes of the question's words, of its neighbouring words), sorted, each once; words that say nothing left out."""
+def asked_words(question: str) -> Asked:
+    """The words of a question; those that say nothing are left out unless there are no others."""
     words = find_words(np.frombuffer(question.encode("utf-8", "replace"), np.uint8))
-    plain = words.hashes[: words.n_plain]
-    content = words.hashes[~np.isin(words.hashes, _stop_hashes())]
-    telling = ~np.isin(plain, _stop_hashes())
-    pairs = _joined(plain[:-1], plain[1:])[telling[:-1] & telling[1:]]
-    # A question of nothing but common words is searched by them.
-    return np.unique(content if len(content) else words.hashes), np.unique(pairs)
+    plain, n_plain = words.hashes[: words.n_plain], words.n_plain
+    common = np.isin(words.hashes, _hashes_of(STOP_WORDS))
+    weights = np.ones(len(words.hashes))
+    weights[n_plain:] = IDENTIFIER_WEIGHT
+    kept = ~common if not common.all() else np.ones(len(common), bool)
+    each, place = np.unique(words.hashes[kept], return_inverse=True)
+    strongest = np.zeros(len(each))
+    np.maximum.at(strongest, place, weights[kept])
+    pairs = _joined(plain[:-1], plain[1:])[~common[: n_plain - 1] & ~common[1:n_plain]] if n_plain > 1 else plain[:0]
+    return Asked(each, strongest, np.unique(pairs))
 
 
 def best_line(text: str, question: str) -> tuple[int, str]:
-    """(number from 0, the line stripped) of the line that shares most words with the question; the first with text if none."""
-    asked, pairs = question_words(question)
-    best, chosen = -1, (0, "")
-    for number, line in enumerate(text.split("\n")):
-        if line.strip():
-            words, neighbours = question_words(line)
-            shared = 2 * int(np.isin(asked, words).sum()) + int(np.isin(pairs, neighbours).sum())
-            if shared > best:
-                best, chosen = shared, (number, line.strip())
+    """(offset, stripped line) of the line that shares most words with the question; the first with text where none does."""
+    asked = asked_words(question)
+    best, chosen = -1.0, (0, "")
+    for match in re.finditer(r"[^\n\f]*[^\s][^\n\f]*", text):
+        here = asked_words(match.group())
+        shared = 2 * asked.weights[np.isin(asked.words, here.words)].sum() + np.isin(asked.pairs, here.pairs).sum()
+        if shared > best:
+            best, chosen = float(shared), (match.start(), match.group().strip())
     return chosen
 
 
@@ -163,8 +190,8 @@ def cut(text: Bytes, borders: Numbers, begins: Numbers, ends: Numbers) -> Window
     document = np.repeat(np.arange(len(begins)), counts)
     number = np.arange(len(document)) - np.repeat(np.cumsum(counts) - counts, counts)
     opens = begins[document] + number * (ends - begins)[document] // np.maximum(counts, 1)[document]
-    # The tokens that a line begins with: those after a newline.
-    newlines = np.flatnonzero(text == ord("\n"))
+    # The tokens that a line or page begins with.
+    newlines = np.flatnonzero((text == ord("\n")) | (text == ord("\f")))
     lines = np.unique(np.searchsorted(borders, newlines, side="right"))
     if len(lines):
         nearest = lines[np.maximum(np.searchsorted(lines, opens, side="right") - 1, 0)]
@@ -180,10 +207,6 @@ def _joined(first: Hashes, second: Hashes) -> Hashes:
     return first * np.uint64(0xD1B54A32D192ED03) + second
 
 
-_stops: list[Hashes] = []
-
-
-def _stop_hashes() -> Hashes:
-    if not _stops:
-        _stops.append(np.unique(find_words(np.frombuffer(STOP_WORDS.encode(), np.uint8)).hashes))
-    return _stops[0]
+@cache
+def _hashes_of(words: str) -> Hashes:
+    return np.unique(find_words(np.frombuffer(words.encode(), np.uint8)).hashes)

@@ -80,7 +80,8 @@ def test_nothing_in_common_scores_nothing() -> None:
 
 
 def test_the_best_line_of_a_passage() -> None:
-    text = "\nfirst line\n  the retry limit is 7\nlast of all\n"
-    assert best_line(text, "What is the retry limit?") == (2, "the retry limit is 7")
+    text = "\nfirst line\n  the retry limit is 7\nlast of all\fnext page\n"
+    assert best_line(text, "What is the retry limit?") == (12, "the retry limit is 7")
     assert best_line(text, "nothing like that") == (1, "first line")
+    assert best_line(text, "a page") == (text.index("next"), "next page")
     assert best_line("", "x") == (0, "")
