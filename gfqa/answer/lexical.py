@@ -136,7 +136,7 @@ class LexicalIndex:
         header = self._in_header[hits]
         body, named = hits[~header], hits[header]
         cells = self._passage[body] * q + column[~header]
-        frequency: Scores = np.bincount(cells, weights=counts[body], minlength=n * q).reshape(n, q)
+        frequency = np.bincount(cells, weights=counts[body], minlength=n * q).astype(np.float64).reshape(n, q)
         cells = self._document[named] * q + column[header]
         path = np.bincount(cells, minlength=self._n_documents * q).reshape(-1, q) > 0
         return frequency, path[self.windows.document].astype(np.float64)

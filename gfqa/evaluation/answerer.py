@@ -25,6 +25,7 @@ from gfqa.errors import ModelError
 from gfqa.memory import Memory, Origin
 from gfqa.model import KeyCache
 from gfqa.model.key_cache import rounded
+from gfqa.passages import find
 from gfqa.prefill import TOKENS_AT_ONCE, id_array
 from gfqa.reader import Reader
 
@@ -67,6 +68,9 @@ class Answerer(Protocol):
     def answer(self, memory: Any, questions: Sequence[str]) -> list[Answered]:
         """One answer a question, in order."""
 
+    def find(self, memory: Any, question: str, count: int) -> list[Cited]:
+        """The `count` best passages for a question, by its words."""
+
     def tokens(self, text: str) -> int:
         """How many tokens a text has."""
 
@@ -94,6 +98,9 @@ class AskAnswerer:
             cited = tuple(Cited(c.path, c.start_line, c.end_line) for c in answer.citations)
             found.append(Answered(answer.text, answer.score, cited))
         return found
+
+    def find(self, memory: Memory, question: str, count: int) -> list[Cited]:
+        return [Cited(p.path, p.start_line, p.end_line) for p in find(memory, question, count)]
 
 
 @dataclass(frozen=True)
