@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -22,10 +21,9 @@ from gfqa.answer.words import Numbers
 from gfqa.memory import Memory
 from gfqa.model import KeyCache
 
-MASS_WEIGHT = 0.5
-"""How many points of BM25 a doubling of a passage's attention mass is worth."""
-MASS_FLOOR = 1e-4
-"""Less mass than this share is as good as none."""
+MASS_WEIGHT = 1.5
+"""What all attention on one passage is worth, against 1 for the best score by words. Where the memory is large and attention
+spread thin, the words decide; where it points, as in code, it does."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,8 @@ class Passage:
 
     chain: the document's number in Memory.origins; start, end: its tokens there (path header counted, end exclusive). Lines are
     1-based; of a PDF they are None, and page is that of the quote. text: the whole passage; quote: its line that
-    shares most with the question, number `line`. score: for ranking only, higher is better.
+    shares most with the question, number `line`. score: for ranking only, higher is better;
+    the best by words alone has 1.
     """
 
     chain: int
@@ -73,8 +72,7 @@ def find(memory: Memory, question: str, count: int = 10, *, mass: Tensor | None 
     mass [S]: attention mass of the question's pass (`look`); without it only words count, and no weights are loaded.
     """
     ranking = rank(memory, question, mass)
-    least = 0.0 if mass is None else -np.inf
-    chosen = [number for number in ranking.order[:count].tolist() if ranking.score[number] > least]
+    chosen = [number for number in ranking.order[:count].tolist() if ranking.score[number] > 0]
     return [_passage(memory, ranking, number, question) for number in chosen]
 
 
@@ -82,7 +80,9 @@ def rank(memory: Memory, question: str, mass: Tensor | None = None) -> Ranking:
     """All passages of the memory by their merged score; see `find`."""
     index = lexical_index(memory)
     evidence = index.search(question)
-    score = evidence.score if mass is None else evidence.score + MASS_WEIGHT * _mass_bits(index, mass)
+    score = evidence.score / max(float(evidence.score.max(initial=0.0)), 1e-9)
+    if mass is not None:
+        score = score + MASS_WEIGHT * _shares(index, mass)
     return Ranking(index, evidence, np.argsort(-score, kind="stable"), score)
 
 
@@ -106,16 +106,13 @@ def lexical_index(memory: Memory) -> LexicalIndex:
     return _indexes[memory.cache]
 
 
-def _mass_bits(index: LexicalIndex, mass: Tensor) -> npt.NDArray[np.float64]:
-    """Binary logarithm of each passage's share of the mass, 0 at the floor."""
+def _shares(index: LexicalIndex, mass: Tensor) -> Scores:
+    """Each passage's share [P] of the mass on all passages."""
     # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
     sums = np.concatenate([[0.0], np.cumsum(mass.numpy(), dtype=np.float64)])
-    last = len(mass)
-    windows = index.windows
-    inside = sums[np.minimum(windows.ends, last)] - sums[np.minimum(windows.begins, last)]
-    share = inside / max(float(sums[-1]), 1e-30)
-    bits: npt.NDArray[np.float64] = np.log2(np.maximum(share, MASS_FLOOR) / MASS_FLOOR)
-    return bits
+    last, windows = len(mass), index.windows
+    inside: Scores = sums[np.minimum(windows.ends, last)] - sums[np.minimum(windows.begins, last)]
+    return inside / max(float(inside.sum()), 1e-30)
 
 
 def _passage(memory: Memory, ranking: Ranking, number: int, question: str) -> Passage:
