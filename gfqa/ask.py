@@ -11,16 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from gfqa.answer import prompt
-from gfqa.answer.citations import find_spans, locate
-from gfqa.answer.generate import generate
+from gfqa.answer.citations import Span, locate
+from gfqa.answer.generate import Generated, generate
 from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, open_memory
+from gfqa.passages import cite, rank
 from gfqa.reader import open_model
-from gfqa.reread import PASSAGES, can_reread, read_again
+from gfqa.reread import can_reread, read_again
 
 __all__ = ["Answer", "Citation", "Memory", "ask", "changed_documents", "choose_caches", "open_memory", "open_model"]
 
@@ -115,24 +113,33 @@ def ask(
     reader = memory.reader
     ids = prompt.question_ids(reader.tokenizer, question)
     twice = reread and can_reread(memory)
-    first = generate(
-        memory.decode,
-        reader.tokenizer,
-        ids,
-        memory.state,
-        device=reader.device,
-        max_tokens=max_tokens,
-        on_text=(lambda chunk: None) if twice else on_text,
-    )
+
+    def look(limit: int, on_piece: Callable[[str], None]) -> Generated:
+        return generate(
+            memory.decode,
+            reader.tokenizer,
+            ids,
+            memory.state,
+            device=reader.device,
+            max_tokens=limit,
+            on_text=on_piece,
+        )
+
+    # A token is enough where a passage will be read again: it tells where the model looks, and whether it sees an answer.
+    generated = first = look(1 if twice else max_tokens, (lambda chunk: None) if twice else on_text)
     looked = time.monotonic()
-    generated, read, chain = first, 0, None
-    if twice:
-        second = read_again(memory, question, first, max_tokens=max_tokens, on_text=on_text)
-        generated, read, chain = second.generated, second.tokens, second.chain
+    ranking = rank(memory, question, first.looked) if first.looked is not None else None
+    searched = time.monotonic()
+    read, passage = 0, None
+    if twice and ranking is not None:
+        second = read_again(memory, question, ranking, max_tokens=max_tokens, on_text=on_text)
+        read, passage = second.tokens, second.passage
+        generated = second.generated or (look(max_tokens, on_text) if first.found else first)
     decoded = time.monotonic()
     cited: tuple[Citation, ...] = ()
-    if generated.found and first.mass is not None:
-        cited = _cite(memory, first.mass, generated.text, citations, chain)
+    if generated.found and ranking is not None and first.mass is not None:
+        spans = cite(memory, ranking, first.mass, generated.text, citations, first=passage)
+        cited = tuple(_citation(memory, span) for span in spans)
     done = time.monotonic()
     return Answer(
         question=question,
@@ -156,36 +163,26 @@ def ask(
         timing={
             "load": memory.seconds,
             "decode": looked - began,
-            "reread": decoded - looked,
+            "search": searched - looked,
+            "reread": decoded - searched,
             "cite": done - decoded,
             "total": memory.seconds + time.monotonic() - began,
         },
     )
 
 
-def _cite(memory: Memory, mass: Tensor, answer: str, count: int, chain: int | None) -> tuple[Citation, ...]:
-    """The best places; the document that answered when read again (number `chain`) comes first."""
-    tokenizer = memory.reader.tokenizer
-    # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
-    padded = np.zeros(len(memory.ids), np.float32)
-    padded[: len(mass)] = mass.numpy()
-    cited = []
-    spans = find_spans(padded, memory.ids, memory.starts, answer.encode(), tokenizer, max(count, PASSAGES))
-    for span in sorted(spans, key=lambda span: span.chain != chain)[:count]:
-        origin = memory.origins[span.chain]
-        entry, begin = origin.entry, memory.starts[span.chain]
-        ids = memory.ids[begin : begin + entry.n_tokens]
-        place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
-        cited.append(
-            Citation(
-                cache=origin.cache,
-                source=entry.source or None,
-                path=entry.path,
-                start_line=place.start_line,
-                end_line=place.end_line,
-                page=place.page,
-                quote=place.quote,
-                score=span.share,
-            )
-        )
-    return tuple(cited)
+def _citation(memory: Memory, span: Span) -> Citation:
+    origin, begin = memory.origins[span.chain], memory.starts[span.chain]
+    entry = origin.entry
+    ids = memory.ids[begin : begin + entry.n_tokens]
+    place = locate(span, ids, entry.header_tokens, entry.page_starts, memory.reader.tokenizer)
+    return Citation(
+        cache=origin.cache,
+        source=entry.source or None,
+        path=entry.path,
+        start_line=place.start_line,
+        end_line=place.end_line,
+        page=place.page,
+        quote=place.quote,
+        score=span.share,
+    )

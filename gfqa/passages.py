@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gfqa.answer import prompt
-from gfqa.answer.citations import Span, locate
+from gfqa.answer.citations import Span, find_span, locate
 from gfqa.answer.generate import pool_attention
 from gfqa.answer.lexical import Evidence, LexicalIndex, Scores, best_line
 from gfqa.answer.words import Numbers
@@ -24,6 +24,10 @@ from gfqa.model import KeyCache
 MASS_WEIGHT = 1.5
 """What all attention on one passage is worth, against 1 for the best score by words. Where the memory is large and attention
 spread thin, the words decide; where it points, as in code, it does."""
+AROUND = 80
+"""The answer may stand so many tokens before or after the passage that led to it: about what is read again around it."""
+ALTERNATIVES = 5
+"""So many passages more than are cited are searched for the answer's words."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,13 @@ class Ranking:
     order: Numbers
     score: Scores
 
+    def span(self, memory: Memory, number: int) -> Span:
+        """Passage `number` as a span of its document."""
+        windows = self.index.windows
+        chain = int(windows.document[number])
+        begin = memory.starts[chain]
+        return Span(chain, int(windows.begins[number]) - begin, int(windows.ends[number]) - begin, 0.0)
+
 
 def find(memory: Memory, question: str, count: int = 10, *, mass: Tensor | None = None) -> list[Passage]:
     """The `count` best passages for the question, best first; fewer where nothing else shares a word or any mass with it.
@@ -95,6 +106,33 @@ def look(memory: Memory, question: str) -> Tensor | None:
     return pool_attention(attention).float().cpu() if attention else None
 
 
+def cite(
+    memory: Memory, ranking: Ranking, mass: Tensor, answer: str, count: int, *, first: int | None = None
+) -> list[Span]:
+    """The `count` best places of an answer, best first: those where it stands word for word before others.
+
+    mass [S]: attention mass of the answer's tokens; first: the number of the passage that gave it, if one did.
+    """
+    # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
+    padded = np.zeros(len(memory.ids), np.float32)
+    padded[: len(mass)] = mass.numpy()
+    windows, found = ranking.index.windows, []
+    for number in ranking.order[: count + ALTERNATIVES].tolist():
+        if ranking.score[number] > 0:
+            chain = int(windows.document[number])
+            begin, entry = memory.starts[chain], memory.origins[chain].entry
+            low = max(begin + entry.header_tokens, int(windows.begins[number]) - AROUND)
+            high = min(begin + entry.n_tokens, int(windows.ends[number]) + AROUND)
+            stretch = (low, high)
+            span, verbatim = find_span(
+                padded, memory.ids, chain, begin, stretch, answer.encode(), memory.reader.tokenizer
+            )
+            found.append((number != first, not verbatim, span))
+    found.sort(key=lambda scored: scored[:2])
+    # Neighbouring passages may give the same place.
+    return list(dict.fromkeys(span for _, _, span in found))[:count]
+
+
 _indexes: WeakKeyDictionary[KeyCache, LexicalIndex] = WeakKeyDictionary()
 
 
@@ -116,21 +154,19 @@ def _shares(index: LexicalIndex, mass: Tensor) -> Scores:
 
 
 def _passage(memory: Memory, ranking: Ranking, number: int, question: str) -> Passage:
-    windows = ranking.index.windows
-    chain = int(windows.document[number])
-    origin, begin = memory.origins[chain], memory.starts[chain]
+    span = ranking.span(memory, number)
+    origin, begin = memory.origins[span.chain], memory.starts[span.chain]
     entry, tokenizer = origin.entry, memory.reader.tokenizer
     ids = memory.ids[begin : begin + entry.n_tokens]
-    start, end = int(windows.begins[number]) - begin, int(windows.ends[number]) - begin
-    place = locate(Span(chain, start, end, 0.0), ids, entry.header_tokens, entry.page_starts, tokenizer)
-    raw = tokenizer.decode_bytes(ids[start:end].tolist()).decode("utf-8", "ignore")
+    place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
+    raw = tokenizer.decode_bytes(ids[span.start : span.end].tolist()).decode("utf-8", "ignore")
     # Without the empty lines in front, so that its first line is `start_line`.
     text = raw[raw.rfind("\n", 0, len(raw) - len(raw.lstrip())) + 1 :].rstrip()
     at, quote = best_line(text, question)
     return Passage(
-        chain=chain,
-        start=start,
-        end=end,
+        chain=span.chain,
+        start=span.start,
+        end=span.end,
         cache=origin.cache,
         source=entry.source or None,
         path=entry.path,

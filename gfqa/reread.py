@@ -1,4 +1,4 @@
-"""Reading twice: the best passages of the first look, read again between two copies of the question.
+"""Reading twice: the best passages for the question, read again between two copies of it.
 
 The documents were read before anybody knew the question. A passage of a few hundred tokens is cheap to read again knowing
 it, which a model is trained for where its configuration gives `reread_tokens`.
@@ -14,24 +14,25 @@ import torch
 from torch import Tensor
 
 from gfqa.answer import prompt
-from gfqa.answer.citations import Span, find_spans
+from gfqa.answer.citations import Span
 from gfqa.answer.generate import Decode, Generated, generate
 from gfqa.memory import Memory
 from gfqa.model import KeyCache, ModelState
+from gfqa.passages import Ranking
 
 PASSAGES = 3
-"""At most so many passages, of different documents; the first that answers is taken."""
+"""At most so many passages; the first that answers is taken."""
 SURROUNDINGS = 4096
 """Cached tokens of the passage's own document that the second look attends over: its cost must not grow with the cache."""
 
 
 @dataclass(frozen=True)
 class Second:
-    """The second look: the answer, tokens read for it, and the number of the document that answered (None: none did)."""
+    """The second look: the answer and the number of the passage that gave it (None: none did), tokens read for it."""
 
-    generated: Generated
+    generated: Generated | None
     tokens: int
-    chain: int | None
+    passage: int | None
 
 
 def can_reread(memory: Memory) -> bool:
@@ -40,20 +41,19 @@ def can_reread(memory: Memory) -> bool:
 
 
 def read_again(
-    memory: Memory, question: str, first: Generated, *, max_tokens: int, on_text: Callable[[str], None]
+    memory: Memory, question: str, ranking: Ranking, *, max_tokens: int, on_text: Callable[[str], None]
 ) -> Second:
-    """Read the passages the first look points at, best first, until one answers; the first answer stands if none does."""
+    """Read the best passages, best first, until one answers."""
     tokenizer, read = memory.reader.tokenizer, 0
-    for span in _candidates(memory, first):
+    for number in ranking.order[:PASSAGES].tolist():
+        span = ranking.span(memory, number)
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
         read += len(ids)
         decode = _decode_over(memory, span)
         again = generate(decode, tokenizer, ids, device=memory.reader.device, max_tokens=max_tokens, on_text=on_text)
         if again.found:
-            return Second(again, read, span.chain)
-    if first.found:
-        on_text(first.text)
-    return Second(first, read, None)
+            return Second(again, read, number)
+    return Second(None, read, None)
 
 
 def passage(memory: Memory, span: Span) -> list[int]:
@@ -86,11 +86,3 @@ def _decode_over(memory: Memory, span: Span) -> Decode:
         return model.decode(ids, state, near, attention=attention, last_only=True)
 
     return decode
-
-
-def _candidates(memory: Memory, first: Generated) -> list[Span]:
-    if first.mass is None:
-        return []
-    return find_spans(
-        first.mass.numpy(), memory.ids, memory.starts, first.text.encode(), memory.reader.tokenizer, PASSAGES
-    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
@@ -14,6 +13,7 @@ from gfqa.ask import ask
 from gfqa.cachestore import Store
 from gfqa.ingest import run
 from gfqa.memory import Memory, open_memory
+from gfqa.passages import look, rank
 from gfqa.reader import open_model
 from gfqa.reread import can_reread, passage, read_again
 from tests.conftest import make_model
@@ -65,16 +65,35 @@ def test_reading_again_counts_and_streams_only_the_final_answer(memory: Memory) 
     assert twice.timing["reread"] > 0
 
 
-def test_the_first_answer_stands_when_no_passage_answers(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_passages_of_both_searches_are_read(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best by words and attention together are tried in order, and the one that answers is cited first."""
+    tried: list[int] = []
+
+    def only_the_second(decode: object, tokenizer: object, ids: list[int], **named: object) -> Generated:
+        tried.append(len(ids))
+        return (
+            Generated("two line 7", (1,), True, 0.9, None) if len(tried) == 2 else Generated("", (), False, 0.1, None)
+        )
+
+    monkeypatch.setattr("gfqa.reread.generate", only_the_second)
+    ranking = rank(memory, "two line 7", look(memory, "two line 7"))
+    second = read_again(memory, "two line 7", ranking, max_tokens=4, on_text=lambda chunk: None)
+    assert second.passage == int(ranking.order[1])
+    assert second.tokens == sum(tried)
+    tried.clear()
+    assert ask(memory, "two line 7", max_tokens=4).text == "two line 7"
+
+
+def test_the_first_look_answers_when_no_passage_does(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = ask(memory, "which line?", max_tokens=6, reread=False)
     nothing = Generated("", (), False, 0.1, None)
     monkeypatch.setattr("gfqa.reread.generate", lambda *_args, **_named: nothing)
-    first = Generated("kept", (1, 2), True, 0.8, torch.rand(len(memory.ids)))
     chunks: list[str] = []
-    second = read_again(memory, "q?", first, max_tokens=4, on_text=chunks.append)
-    assert second.generated is first
-    assert second.chain is None
-    assert second.tokens > 0
-    assert chunks == ["kept"]
+    twice = ask(memory, "which line?", max_tokens=6, on_text=chunks.append)
+    assert (twice.text, twice.found) == (once.text, once.found)
+    assert twice.tokens["generated"] == once.tokens["generated"]
+    assert twice.tokens["reread"] > 40
+    assert "".join(chunks).strip() == twice.text
 
 
 def test_models_that_were_not_trained_for_it_do_not(tiny_model: Path, home: Path, tmp_path: Path) -> None:

@@ -26,9 +26,10 @@ Decode = Callable[[Tensor, Any, list[Tensor]], tuple[Tensor, Any]]
 
 @dataclass(frozen=True)
 class Generated:
-    """An answer. text: stripped, "" when not found; score: 0..1; mass: [S] float32 on the CPU, None without GOLD layers.
+    """An answer. text: stripped, "" when not found; score: 0..1.
 
-    When nothing was found the mass is that of the question alone: where the model looked.
+    mass, looked: attention mass [S] float32 on the CPU, None without GOLD layers: of the answer's tokens (of the question where
+    nothing was found), and of the question's last token, when the model looked for the place and had written nothing yet.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Generated:
     found: bool
     score: float
     mass: Tensor | None
+    looked: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -61,6 +63,7 @@ def generate(
     first_banned = torch.tensor(sorted(stops), dtype=torch.long, device=device)
     text = _TextStream(on_text, stop_text)
     pooled: Tensor | None = None
+    looked: Tensor | None = None
     score, log_probability = 0.0, 0.0
     ids: list[int] = []
     step = list(question)
@@ -68,11 +71,12 @@ def generate(
         attention: list[Tensor] = []
         logits, state = decode(torch.tensor([step], device=device), state, attention)
         row = torch.log_softmax(logits[0, -1].float(), dim=-1)
+        if not ids and attention:
+            looked = pool_attention(attention).float().cpu()
         if not ids and none is not None:
             score = -math.expm1(float(row[none]))
             if int(row.argmax()) == none:
-                looked = pool_attention(attention).float().cpu() if attention else None
-                return Generated("", (), False, score, looked)
+                return Generated("", (), False, score, looked, looked)
         allowed = row.index_fill(0, banned, -math.inf)
         if not ids:
             allowed = allowed.index_fill(0, first_banned, -math.inf)
@@ -90,7 +94,7 @@ def generate(
     if none is None:
         score = math.exp(log_probability / max(1, len(ids)))
     mass_on_cpu = None if pooled is None else pooled.float().cpu()
-    return Generated(text.text.strip(), tuple(ids), True, min(max(score, 0.0), 1.0), mass_on_cpu)
+    return Generated(text.text.strip(), tuple(ids), True, min(max(score, 0.0), 1.0), mass_on_cpu, looked)
 
 
 def pool_attention(layers: Sequence[Tensor]) -> Tensor:
