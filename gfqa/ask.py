@@ -23,6 +23,10 @@ from gfqa.reread import can_reread, read_again
 __all__ = ["Answer", "Citation", "Memory", "ask", "changed_documents", "choose_caches", "open_memory", "open_model"]
 
 
+NOTHING = Generated("", (), False, 0.0, None)
+"""What is said where no passage answers."""
+
+
 @dataclass(frozen=True)
 class Citation:
     """A place an answer came from. Lines for texts, a page for PDFs, both 1-based; score: share of the attention mass."""
@@ -114,27 +118,24 @@ def ask(
     ids = prompt.question_ids(reader.tokenizer, question)
     twice = reread and can_reread(memory)
 
-    def look(limit: int, on_piece: Callable[[str], None]) -> Generated:
-        return generate(
-            memory.decode,
-            reader.tokenizer,
-            ids,
-            memory.state,
-            device=reader.device,
-            max_tokens=limit,
-            on_text=on_piece,
-        )
-
-    # A token is enough where a passage will be read again: it tells where the model looks, and whether it sees an answer.
-    generated = first = look(1 if twice else max_tokens, (lambda chunk: None) if twice else on_text)
+    # A token is enough where passages are read again: it tells where the model looks, and how likely there is an answer.
+    generated = first = generate(
+        memory.decode,
+        reader.tokenizer,
+        ids,
+        memory.state,
+        device=reader.device,
+        max_tokens=1 if twice else max_tokens,
+        on_text=(lambda chunk: None) if twice else on_text,
+    )
     looked = time.monotonic()
     ranking = rank(memory, question, first.looked) if first.looked is not None else None
     searched = time.monotonic()
-    read, passage = 0, None
+    score, read, passage = first.score, 0, None
     if twice and ranking is not None:
-        second = read_again(memory, question, ranking, max_tokens=max_tokens, on_text=on_text)
-        read, passage = second.tokens, second.passage
-        generated = second.generated or (look(max_tokens, on_text) if first.found else first)
+        second = read_again(memory, question, first.score, ranking, max_tokens=max_tokens, on_text=on_text)
+        score, read, passage = second.score, second.tokens, second.passage
+        generated = second.generated or NOTHING
     decoded = time.monotonic()
     cited: tuple[Citation, ...] = ()
     if generated.found and ranking is not None and first.mass is not None:
@@ -145,8 +146,7 @@ def ask(
         question=question,
         text=generated.text,
         found=generated.found,
-        # The first look's: only it has seen everything, and it tells missing documents better.
-        score=first.score,
+        score=score,
         located=reader.config.n_gold > 0,
         citations=cited,
         changed=changed_documents(memory),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
+from gfqa.answer.confidence import FOUND, confidence
 from gfqa.answer.generate import Decode, Generated, generate
 from gfqa.memory import Memory
 from gfqa.model import KeyCache, ModelState
@@ -28,11 +30,16 @@ SURROUNDINGS = 4096
 
 @dataclass(frozen=True)
 class Second:
-    """The second look: the answer and the number of the passage that gave it (None: none did), tokens read for it."""
+    """The second look.
+
+    generated: the answer, None where no passage gave one; passage: the number of the one that did; score: how likely it is
+    that this passage (or the best one, if none did) answers the question; tokens: read for it.
+    """
 
     generated: Generated | None
-    tokens: int
     passage: int | None
+    score: float
+    tokens: int
 
 
 def can_reread(memory: Memory) -> bool:
@@ -41,19 +48,39 @@ def can_reread(memory: Memory) -> bool:
 
 
 def read_again(
-    memory: Memory, question: str, ranking: Ranking, *, max_tokens: int, on_text: Callable[[str], None]
+    memory: Memory,
+    question: str,
+    first: float,
+    ranking: Ranking,
+    *,
+    max_tokens: int,
+    on_text: Callable[[str], None],
 ) -> Second:
-    """Read the best passages, best first, until one answers."""
-    tokenizer, read = memory.reader.tokenizer, 0
+    """Read the best passages, best first, until one answers and is likely to be right; first: the first look's score."""
+    tokenizer, read, best = memory.reader.tokenizer, 0, 0.0
     for number in ranking.order[:PASSAGES].tolist():
+        likely = partial(confidence, first, coverage=float(ranking.evidence.coverage[number]))
         span = ranking.span(memory, number)
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
         read += len(ids)
-        decode = _decode_over(memory, span)
-        again = generate(decode, tokenizer, ids, device=memory.reader.device, max_tokens=max_tokens, on_text=on_text)
+        again = generate(
+            _decode_over(memory, span),
+            tokenizer,
+            ids,
+            device=memory.reader.device,
+            max_tokens=max_tokens,
+            on_text=on_text,
+            accept=partial(_enough, likely),
+        )
+        score = likely(again.score)
         if again.found:
-            return Second(again, read, number)
-    return Second(None, read, None)
+            return Second(again, number, score, read)
+        best = max(best, score)
+    return Second(None, None, best, read)
+
+
+def _enough(likely: Callable[[float], float], again: float) -> bool:
+    return likely(again) >= FOUND
 
 
 def passage(memory: Memory, span: Span) -> list[int]:

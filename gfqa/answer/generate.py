@@ -50,11 +50,13 @@ def generate(
     device: str = "cpu",
     max_tokens: int = 64,
     on_text: Callable[[str], None] = lambda chunk: None,
+    accept: Callable[[float], bool] | None = None,
 ) -> Generated:
     """Answer the question chain `question`, continuing `state` (None: a chain of its own), greedily and deterministically.
 
     on_text receives the answer's text piece by piece, whole characters only. The score is the probability that the first
-    token is not <none>; where the tokenizer has no <none>, the geometric mean of the tokens' probabilities.
+    token is not <none>; where the tokenizer has no <none>, the geometric mean of the tokens' probabilities. Found is what
+    `accept` says of that first score; without it, that another first token is likelier than <none>.
     """
     none = tokenizer.control.get("none")
     stops, stop_text = prompt.stop_ids(tokenizer), prompt.stop_text(tokenizer)
@@ -75,7 +77,7 @@ def generate(
             looked = pool_attention(attention).float().cpu()
         if not ids and none is not None:
             score = -math.expm1(float(row[none]))
-            if int(row.argmax()) == none:
+            if int(row.argmax()) == none if accept is None else not accept(score):
                 return Generated("", (), False, score, looked, looked)
         allowed = row.index_fill(0, banned, -math.inf)
         if not ids:
