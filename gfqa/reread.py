@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
-from gfqa.answer.confidence import FOUND, confidence
+from gfqa.answer.confidence import FOUND, HOPE, confidence
 from gfqa.answer.generate import Decode, Generated, generate
 from gfqa.memory import Memory
 from gfqa.model import KeyCache, ModelState
@@ -56,10 +56,16 @@ def read_again(
     max_tokens: int,
     on_text: Callable[[str], None],
 ) -> Second:
-    """Read the best passages, best first, until one answers and is likely to be right; first: the first look's score."""
+    """Read the best passages, best first, until one answers and is likely to be right; first: the first look's score.
+
+    Passages that share too little with the question are not read at all.
+    """
     tokenizer, read, best = memory.reader.tokenizer, 0, 0.0
     for number in ranking.order[:PASSAGES].tolist():
         likely = partial(confidence, first, coverage=float(ranking.evidence.coverage[number]))
+        if likely(HOPE) < FOUND:
+            best = max(best, likely(HOPE))
+            continue
         span = ranking.span(memory, number)
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
         read += len(ids)
