@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-FIRST, AGAIN, COVERAGE, CONSTANT = 0.105, 0.375, 4.827, -4.068
+FIRST, AGAIN, COVERAGE, CONSTANT = 0.138, 0.291, 5.137, -3.833
 """Weights of the log odds of an answer at the first look and on reading the passage again, and of the coverage."""
 FOUND = 0.25
-"""An answer less likely than this is not given: on the training side it keeps 92 of 100 answerable questions."""
+"""An answer less likely than this is not given: on the training side it keeps 96 of 100 answerable questions."""
 HOPE = 0.99
 """A passage is not worth reading again where even this probability of an answer would not make one likely."""
 _FLOOR = 1e-4
