@@ -7,140 +7,184 @@ they were stored, never tokenised again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gfqa.answer import prompt
+from gfqa.answer import checks, prompt
 from gfqa.answer.citations import Span, locate
-from gfqa.answer.generate import Generated, generate
+from gfqa.answer.generate import Generated, generate, generate_many
+from gfqa.answer.result import Answer, Citation
+from gfqa.answer.sampling import Sampling
 from gfqa.errors import UsageError
-from gfqa.memory import Memory, changed_documents, choose_caches, open_memory
+from gfqa.memory import Memory, changed_documents, choose_caches, file_of, has_changed, open_memory, restricted
 from gfqa.passages import cite, rank
 from gfqa.reader import open_model
 from gfqa.reread import can_reread, read_again
 
-__all__ = ["Answer", "Citation", "Memory", "ask", "changed_documents", "choose_caches", "open_memory", "open_model"]
-
+__all__ = [
+    "Answer",
+    "Citation",
+    "Memory",
+    "ask",
+    "ask_many",
+    "changed_documents",
+    "choose_caches",
+    "open_memory",
+    "open_model",
+    "restricted",
+]
 
 NOTHING = Generated("", (), False, 0.0, None)
 """What is said where no passage answers."""
-
-
-@dataclass(frozen=True)
-class Citation:
-    """A place an answer came from. Lines for texts, a page for PDFs, both 1-based; score: share of the attention mass."""
-
-    cache: str | None
-    source: str | None
-    path: str
-    start_line: int | None
-    end_line: int | None
-    page: int | None
-    quote: str
-    score: float
-
-    @property
-    def place(self) -> str:
-        """path:line-line, path:line, or path, page n."""
-        if self.page is not None:
-            return f"{self.path}, page {self.page}"
-        lines = f"{self.start_line}" if self.start_line == self.end_line else f"{self.start_line}-{self.end_line}"
-        return f"{self.path}:{lines}"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """text is "" when not found; score in 0..1 is the probability that the documents answer the question."""
-
-    question: str
-    text: str
-    found: bool
-    score: float
-    located: bool
-    citations: tuple[Citation, ...]
-    changed: tuple[str, ...]
-    caches: tuple[str, ...]
-    model: str
-    layout: str
-    tokens: Mapping[str, int]
-    timing: Mapping[str, float]
-
-    def to_json(self) -> dict[str, Any]:
-        """The documented object of `ask --json`."""
-        citations = [
-            {
-                "cache": citation.cache,
-                "source": citation.source,
-                "path": citation.path,
-                "start_line": citation.start_line,
-                "end_line": citation.end_line,
-                "page": citation.page,
-                "quote": citation.quote,
-                "score": round(citation.score, 6),
-            }
-            for citation in self.citations
-        ]
-        answer = {
-            "schema": 1,
-            "question": self.question,
-            "answer": self.text,
-            "found": self.found,
-            "score": round(self.score, 6),
-            "stale": bool(self.changed),
-            "citations": citations,
-            "cache": {"names": list(self.caches), "model": self.model, "layout": self.layout},
-            "tokens": dict(self.tokens),
-            "timing": {name: round(seconds, 4) for name, seconds in self.timing.items()},
-        }
-        return answer if self.located else {**answer, "located": False}
+ROWS = 8
+"""Questions that share a pass."""
+MASSES = 1 << 24
+"""At most this many attention masses [B, S] of one head are held at once: over a large memory fewer questions share."""
 
 
 def ask(
     memory: Memory,
     question: str,
     *,
-    citations: int = 3,
-    max_tokens: int = 64,
-    reread: bool = True,
     on_text: Callable[[str], None] = lambda chunk: None,
+    **options: Any,
 ) -> Answer:
-    """Answer one question, greedily and deterministically; on_text receives the answer as it comes.
+    """Answer one question; on_text receives the answer as it comes. Greedy and deterministic unless told otherwise.
 
-    reread: read the best passages again with the question, where the model was trained for it.
+    options: citations (at most so many, 3), max_tokens (64), reread (True: read the best passages again with the question,
+    where the model was trained for it), temperature (0), top_p (1), top_k (0), seed (None).
 
-    UsageError for an empty question.
+    UsageError for an empty question and for sampling options that make no sense.
     """
-    if not question.strip():
-        raise UsageError("The question is empty.")
+    return ask_on(memory, question, on_text=on_text, **options)[0]
+
+
+def ask_on(
+    memory: Memory,
+    question: str,
+    *,
+    unread: Sequence[int] = (),
+    on_text: Callable[[str], None] = lambda chunk: None,
+    **options: Any,
+) -> tuple[Answer, Generated]:
+    """As `ask`, with what the chain is afterwards: a chained memory goes on from there. unread: ids before the question."""
+    how = _Options.of(**options)
     began = time.monotonic()
     reader = memory.reader
-    ids = prompt.question_ids(reader.tokenizer, question)
-    twice = reread and can_reread(memory)
-
-    # A token is enough where passages are read again: it tells where the model looks, and how likely there is an answer.
-    generated = first = generate(
+    ids = [*unread, *_question_ids(memory, question)]
+    twice = how.reread and can_reread(memory)
+    first = generate(
         memory.decode,
         reader.tokenizer,
         ids,
         memory.state,
         device=reader.device,
-        max_tokens=1 if twice else max_tokens,
+        max_tokens=how.first_tokens(memory),
+        sampling=how.sampling,
         on_text=(lambda chunk: None) if twice else on_text,
     )
-    looked = time.monotonic()
+    looked = time.monotonic() - began
+    return _answer(memory, question, len(ids), first, how, looked, changed_documents(memory), on_text), first
+
+
+def ask_many(memory: Memory, questions: Sequence[str], **options: Any) -> list[Answer]:
+    """The answers of `ask` in order, sooner: questions of similar length share the passes over the whole memory.
+
+    The second look is each question's own. `timing.decode` of an answer is its share of the passes.
+    """
+    how = _Options.of(**options)
+    reader = memory.reader
+    asked = [_question_ids(memory, question) for question in questions]
+    changed = changed_documents(memory)
+    order = sorted(range(len(asked)), key=lambda number: len(asked[number]))
+    rows = max(1, min(ROWS, MASSES // max(1, len(memory.ids))))
+    answers: dict[int, Answer] = {}
+    for start in range(0, len(order), rows):
+        group = order[start : start + rows]
+        began = time.monotonic()
+        firsts = generate_many(
+            memory.decode,
+            reader.tokenizer,
+            [asked[number] for number in group],
+            memory.state,
+            device=reader.device,
+            max_tokens=how.first_tokens(memory),
+            sampling=how.sampling,
+        )
+        share = (time.monotonic() - began) / len(group)
+        for number, first in zip(group, firsts, strict=True):
+            answers[number] = _answer(memory, questions[number], len(asked[number]), first, how, share, changed)
+    return [answers[number] for number in range(len(asked))]
+
+
+@dataclass(frozen=True)
+class _Options:
+    citations: int
+    max_tokens: int
+    reread: bool
+    sampling: Sampling
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        citations: int = 3,
+        max_tokens: int = 64,
+        reread: bool = True,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        seed: int | None = None,
+    ) -> _Options:
+        return cls(citations, max_tokens, reread, Sampling(temperature, top_p, top_k, seed))
+
+    def first_tokens(self, memory: Memory) -> int:
+        """How long the first look goes on: a token is enough where passages are read again, to tell where the model looks
+        and how likely there is an answer.
+        """
+        return 1 if self.reread and can_reread(memory) else self.max_tokens
+
+
+def _question_ids(memory: Memory, question: str) -> list[int]:
+    if not question.strip():
+        raise UsageError("The question is empty.")
+    return prompt.question_ids(memory.reader.tokenizer, question)
+
+
+def _answer(
+    memory: Memory,
+    question: str,
+    question_tokens: int,
+    first: Generated,
+    how: _Options,
+    looked: float,
+    changed: tuple[str, ...],
+    on_text: Callable[[str], None] = lambda chunk: None,
+) -> Answer:
+    """The answer after the first look, which took `looked` seconds: the second look, and the places."""
+    began = time.monotonic()
+    reader = memory.reader
     ranking = rank(memory, question, first.looked) if first.looked is not None else None
     searched = time.monotonic()
-    score, read, passage = first.score, 0, None
-    if twice and ranking is not None:
-        second = read_again(memory, question, first.score, ranking, max_tokens=max_tokens, on_text=on_text)
+    generated, score, read, passage = first, first.score, 0, None
+    if how.reread and can_reread(memory) and ranking is not None:
+        second = read_again(
+            memory,
+            question,
+            first.score,
+            ranking,
+            max_tokens=how.max_tokens,
+            on_text=on_text,
+            sampling=how.sampling,
+        )
         score, read, passage = second.score, second.tokens, second.passage
         generated = second.generated or NOTHING
     decoded = time.monotonic()
     cited: tuple[Citation, ...] = ()
     if generated.found and ranking is not None and first.mass is not None:
-        spans = cite(memory, ranking, first.mass, generated.text, citations, first=passage)
-        cited = tuple(_citation(memory, span) for span in spans)
+        spans = cite(memory, ranking, first.mass, generated.text, how.citations, first=passage)
+        cited = tuple(_citation(memory, span, generated.text) for span in spans)
     done = time.monotonic()
     return Answer(
         question=question,
@@ -149,33 +193,34 @@ def ask(
         score=score,
         located=reader.config.n_gold > 0,
         citations=cited,
-        changed=changed_documents(memory),
+        changed=changed,
         caches=memory.caches,
         model=reader.name,
         layout=reader.config.layout,
         tokens={
             "reused": memory.reused,
             "prefilled": memory.prefilled,
-            "question": len(ids),
+            "question": question_tokens,
             "reread": read,
             "generated": len(generated.ids),
         },
         timing={
             "load": memory.seconds,
-            "decode": looked - began,
-            "search": searched - looked,
+            "decode": looked,
+            "search": searched - began,
             "reread": decoded - searched,
             "cite": done - decoded,
-            "total": memory.seconds + time.monotonic() - began,
+            "total": memory.seconds + looked + done - began,
         },
     )
 
 
-def _citation(memory: Memory, span: Span) -> Citation:
+def _citation(memory: Memory, span: Span, answer: str) -> Citation:
     origin, begin = memory.origins[span.chain], memory.starts[span.chain]
-    entry = origin.entry
+    entry, tokenizer = origin.entry, memory.tokenizer
     ids = memory.ids[begin : begin + entry.n_tokens]
-    place = locate(span, ids, entry.header_tokens, entry.page_starts, memory.reader.tokenizer)
+    place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
+    text = checks.document_text(ids, entry.header_tokens, tokenizer)
     return Citation(
         cache=origin.cache,
         source=entry.source or None,
@@ -185,4 +230,8 @@ def _citation(memory: Memory, span: Span) -> Citation:
         page=place.page,
         quote=place.quote,
         score=span.share,
+        file=None if origin.cache is None else str(file_of(origin)),
+        column=checks.column(place, text, answer),
+        verified=checks.verified(place, text, entry.page_starts),
+        changed=has_changed(origin),
     )

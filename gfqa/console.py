@@ -10,13 +10,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from gfqa.ask import Answer
     from gfqa.ingest import IngestReport
 
 # C0 except \n and \t, DEL, C1, marks and overrides of writing direction, line and paragraph separators, lone surrogates
@@ -52,11 +52,13 @@ def _escape(character: str) -> str:
 
 
 class Console:
-    """One command's output. `quiet` leaves errors and results only; `as_json` implies it."""
+    """One command's output. `quiet` leaves errors and results only; `as_json` implies it. `verbose` adds details."""
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self.as_json = as_json
+        self.silenced = quiet
         self.quiet = quiet or as_json
+        self.verbose = verbose
         # Looked up once per command, not at import: tests and embedders replace the streams.
         self._out, self._err = sys.stdout, sys.stderr
 
@@ -70,20 +72,35 @@ class Console:
         self._out.write(_styled(neutralise_line(text), style, self._out) + "\n")
         self._out.flush()
 
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal that shows stdout; None in a pipe, where nothing is folded."""
+        return shutil.get_terminal_size().columns if _is_terminal(self._out) else None
+
+    def ask_line(self, prompt: str) -> str:
+        """A line typed at a prompt on the terminal. EOFError at its end (Ctrl-D)."""
+        return input(prompt)
+
     def json(self, value: Any) -> None:
         """One JSON document on one line of stdout, ASCII only (so it is safe on a terminal, too)."""
         self._out.write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
         self._out.flush()
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
-        """Aligned columns on a terminal, tab separated in a pipe; the first row is the heading."""
+        """Aligned columns on a terminal, tab separated in a pipe; the first row is the heading.
+
+        Where the terminal is too narrow, the widest cells are shortened in their middle.
+        """
         safe = [[neutralise_line(cell) for cell in row] for row in rows]
-        if not _is_terminal(self._out):
+        if self.width is None:
             self._out.writelines("\t".join(row) + "\n" for row in safe)
         else:
             widths = [max(len(row[i]) for row in safe) for i in range(len(safe[0]))]
+            for _ in range(sum(widths) + 2 * (len(widths) - 1) - self.width):
+                widths[widths.index(max(widths))] -= 1
             for number, row in enumerate(safe):
-                text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                cells = (_shortened(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
+                text = "  ".join(cells).rstrip()
                 self._out.write(_styled(text, "bold" if number == 0 else "", self._out) + "\n")
         self._out.flush()
 
@@ -92,6 +109,11 @@ class Console:
         if not self.quiet:
             self._err.write(neutralise_line(text) + "\n")
             self._err.flush()
+
+    def detail(self, text: str) -> None:
+        """A line on stderr for those who asked for details (-v)."""
+        if self.verbose:
+            self.note(text)
 
     def warn(self, text: str) -> None:
         """A warning on stderr."""
@@ -130,24 +152,6 @@ class Console:
         self.line(f"{result['measure']}: {result['title']} ({result['seconds']} s)", "bold")
         for name, value in _flat(result["figures"]):
             self.line(f"  {name}: {value:.4g}" if isinstance(value, float) else f"  {name}: {value}")
-
-    def answered(self, answer: Answer) -> None:
-        """What follows a streamed answer: the end of its line, then the places it came from; warnings on stderr."""
-        if not answer.found:
-            self.line("Not found in the documents.")
-        else:
-            self.line()
-        if answer.citations:
-            self.line()
-        for citation in answer.citations:
-            cache = f"  [{citation.cache}]" if len(answer.caches) > 1 and citation.cache else ""
-            self.line(citation.place + cache, "bold")
-            for quoted in citation.quote.split("\n"):
-                self.line("    " + quoted.removesuffix("\r"), "dim")
-        if answer.found and not answer.located:
-            self.note("The model has no GOLD layers, so the answer cannot be traced to a place.")
-        if answer.changed:
-            self.warn(f"{joined(answer.changed, 3)} changed since the ingest: run gfqa ingest again.")
 
     def ingested(self, report: IngestReport) -> None:
         """The summary of an ingest, on stderr."""
@@ -296,6 +300,14 @@ def joined(items: Iterable[str], limit: int = 10) -> str:
     names = list(items)
     rest = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _shortened(text: str, width: int) -> str:
+    """At most `width` characters, the middle left out: paths and names differ at their ends."""
+    if len(text) <= width:
+        return text
+    head = max(0, width - 1) // 3
+    return text[:head] + "…" + text[len(text) - max(0, width - 1 - head) :]
 
 
 def _flat(figures: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

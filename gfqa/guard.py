@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -47,11 +48,11 @@ class Commands(TyperGroup):
         given = list(sys.argv[1:] if args is None else args)
         options = given[: given.index("--")] if "--" in given else given
         run = super().main
-        console = Console(as_json="--json" in options)
+        console = Console(as_json=_wants_json(options))
         if complete_var is None and (help := self._help(given)) is not None:
             code = _run(lambda: console.block(help), console)
         else:
-            code = _run(lambda: run(given, prog_name, complete_var, False, windows_expand_args, **extra), console)
+            code = _run(lambda: run(given, "gfqa", complete_var, False, windows_expand_args, **extra), console)
         if standalone_mode:
             sys.exit(code)
         return code
@@ -77,6 +78,13 @@ class Commands(TyperGroup):
         except (KeyboardInterrupt, EOFError, OSError) as error:
             # Typer has its own ideas about these three; ours are in `_failure`.
             raise _Carried(error) from error
+
+
+def _wants_json(options: Sequence[str]) -> bool:
+    """Whether errors, too, are to be JSON: as the flags will be read once parsed, which an error may prevent."""
+    formats = {following for option, following in pairwise(options) if option == "--format"}
+    formats |= {option.removeprefix("--format=") for option in options if option.startswith("--format=")}
+    return not {"--json", "--jsonl"}.isdisjoint(options) or not {"json", "jsonl"}.isdisjoint(formats)
 
 
 class _Carried(BaseException):

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from gfqa.answer.prompt import document_ids
 from gfqa.cachestore import DocumentEntry, Manifest, Store, StoreWriter, chain_keys, check_name
-from gfqa.documents import Document, Found, Limits, Skipped, Source, open_source, read_many
+from gfqa.documents import Document, Found, Limits, Skipped, Source, in_parallel, open_source
 from gfqa.errors import NotCacheable, NothingToRead, UsageError
 from gfqa.prefill import Counter, Ids, id_array, prefill_chain, prefill_documents
 from gfqa.reader import Reader, open_model
@@ -30,6 +31,7 @@ RACY_NS = 2_000_000_000
 kept and it is read again next time."""
 
 Progress = Callable[[str, int, int], None]
+_Encoded = tuple[Ids, int]
 
 
 @dataclass(frozen=True)
@@ -160,11 +162,11 @@ class _Work:
                     done += 1
                 else:
                     unsure.append(item)
-            for document in read_many(source, unsure):
+            for document, encoded in in_parallel(partial(self._read_one, source), unsure):
                 if isinstance(document, Skipped):
                     self.skipped.append(document)
                 else:
-                    self._add(source, document)
+                    self._add(source, document, encoded)
                 done += 1
                 on_progress("reading", done, total)
 
@@ -215,15 +217,28 @@ class _Work:
             return None
         return entry if (found.size, found.mtime_ns) == (entry.size, entry.mtime_ns) else None
 
-    def _add(self, source: Source, document: Document) -> None:
+    def _read_one(self, source: Source, found: Found) -> tuple[Document | Skipped, _Encoded | None]:
+        """A document and, unless its content is known, its ids; runs in several threads at once."""
+        document = source.read(found)
+        if isinstance(document, Skipped):
+            return document, None
+        entry = self.previous_documents.get((str(source.root), document.path))
+        if entry is not None and entry.content_hash == document.content_hash:
+            return document, None
+        return document, self._encode(document)
+
+    def _encode(self, document: Document) -> _Encoded:
+        ids, header_tokens = document_ids(self.reader.tokenizer, document.path, document.text)
+        return id_array(ids, self.reader.config.vocab_size), header_tokens
+
+    def _add(self, source: Source, document: Document, encoded: _Encoded | None) -> None:
         entry = self.previous_documents.get((str(source.root), document.path))
         settled = time.time_ns() - document.mtime_ns > RACY_NS
         mtime_ns = document.mtime_ns if settled else 0
         if entry is not None and entry.content_hash == document.content_hash and self.writer.has(entry.chain):
             self._keep(replace(entry, mtime_ns=mtime_ns))
             return
-        ids, header_tokens = document_ids(self.reader.tokenizer, document.path, document.text)
-        array = id_array(ids, self.reader.config.vocab_size)
+        array, header_tokens = encoded or self._encode(document)
         entry = DocumentEntry(
             source=str(source.root),
             path=document.path,

@@ -6,20 +6,18 @@ of documents nor that of caches changes an answer.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from pathspec import GitIgnoreSpec
 from torch import Tensor
 
+from gfqa import shelf
 from gfqa.answer import prompt
 from gfqa.cachestore import DocumentEntry, Manifest, MemoryArrays, Store, chain_keys
 from gfqa.documents import Skipped, document_from_bytes
@@ -27,20 +25,25 @@ from gfqa.errors import CacheError, UsageError
 from gfqa.model import KeyCache, ModelState
 from gfqa.prefill import Counter, id_array, loaded_keys, prefill_in_memory
 from gfqa.reader import Reader
+from gfqa.shelf import STDIN, Origin, changed_documents, choose_caches, file_of, has_changed
+from gfqa.tokenizer import Tokenizer
 
-STDIN = "<stdin>"
+__all__ = [
+    "STDIN",
+    "Memory",
+    "Origin",
+    "changed_documents",
+    "choose_caches",
+    "file_of",
+    "has_changed",
+    "open_memory",
+    "restricted",
+]
+
 Snapshot = dict[str, npt.NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The document a stretch of the memory is; `cache` is None for standard input."""
-
-    cache: str | None
-    entry: DocumentEntry
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Memory:
     """What questions are asked of, built once and asked many times.
 
@@ -59,6 +62,11 @@ class Memory:
     prefilled: int
     seconds: float
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The reader's tokenizer."""
+        return self.reader.tokenizer
+
     def decode(self, ids: Tensor, state: ModelState | None, attention: list[Tensor]) -> tuple[Tensor, ModelState]:
         """One step of a question chain over this memory; see LanguageModel.decode."""
         model = self.reader.model
@@ -68,9 +76,17 @@ class Memory:
 
 
 def open_memory(
-    reader: Reader, store: Store | None, names: Sequence[str] = (), document: bytes | None = None
+    reader: Reader,
+    store: Store | None,
+    names: Sequence[str] = (),
+    document: bytes | None = None,
+    *,
+    memory_budget: int | None = None,
 ) -> Memory:
     """The memory of the caches `names` of `store` and of a document from standard input.
+
+    memory_budget: bytes that may be held for the model to attend over (None: half of the machine's memory); where nothing fits,
+    the first question raises ModelError.
 
     Raises CacheError for a cache that is missing, damaged or of another model; UsageError for a document that cannot be
     read, and for what the chained layout cannot do: several caches, or a document beside a cache.
@@ -103,11 +119,12 @@ def open_memory(
         arrays = extra if arrays is None else _with_chain(arrays, extra)
     if arrays is None:
         raise UsageError("There is nothing to ask: no cache was named and no document given.")
-    places = _places(arrays, origins)
+    places = shelf.places(arrays, origins)
     cache = KeyCache(
         torch.from_numpy(arrays.ids.astype(np.int64)).to(reader.device),
         loaded_keys(arrays, reader.config.key_dtype).to(reader.device),
         torch.from_numpy(arrays.chain_starts.copy()).to(reader.device),
+        memory_budget=memory_budget,
     )
     state = None
     if chained:
@@ -137,79 +154,24 @@ def restricted(memory: Memory, globs: Sequence[str]) -> Memory:
     """
     if memory.state is not None:
         raise UsageError("The documents of a chained cache cannot be asked one by one.")
-    spec = GitIgnoreSpec.from_lines(globs)
-    chosen = [number for number, origin in enumerate(memory.origins) if spec.match_file(origin.entry.path)]
-    if not chosen:
-        raise UsageError(f"No document of the cache matches {', '.join(globs)}.")
-    bounds = (*memory.starts, len(memory.ids))
-    kept = np.concatenate([np.arange(bounds[number], bounds[number + 1]) for number in chosen])
-    lengths = [bounds[number + 1] - bounds[number] for number in chosen]
-    starts = np.cumsum([0, *lengths])[:-1]
+    part = shelf.part_of(memory, globs)
+    kept = part.kept
     rows = torch.from_numpy(kept).to(memory.cache.ids.device)
-    prefilled = sum(length for number, length in zip(chosen, lengths) if memory.origins[number].cache is None)
+    prefilled = sum(origin.entry.n_tokens for origin in part.origins if origin.cache is None)
     return replace(
         memory,
-        cache=KeyCache(memory.cache.ids[rows], memory.cache.keys[rows], torch.from_numpy(starts).to(rows.device)),
+        cache=KeyCache(
+            memory.cache.ids[rows],
+            memory.cache.keys[rows],
+            torch.tensor(part.starts, device=rows.device),
+            memory_budget=memory.cache.memory_budget,
+        ),
         ids=memory.ids[kept],
-        starts=tuple(starts.tolist()),
-        origins=tuple(memory.origins[number] for number in chosen),
+        starts=part.starts,
+        origins=part.origins,
         reused=len(kept) - prefilled,
         prefilled=prefilled,
     )
-
-
-def choose_caches(store: Store | None, names: Sequence[str], folder: Path) -> list[str]:
-    """The caches to ask: those named; else the one whose source holds `folder`; else the only one. CacheError otherwise."""
-    existing = [] if store is None else store.names()
-    for name in names:
-        if name not in existing:
-            known = f"Caches: {', '.join(existing)}." if existing else "There is no cache yet: gfqa ingest PATH"
-            raise CacheError(f"There is no cache named {name!r}.", hint=known)
-    if names:
-        return list(names)
-    if store is None or not existing:
-        raise CacheError("There is no cache yet.", hint="Make one first: gfqa ingest PATH")
-    depths: dict[str, int] = {}
-    for name in existing:
-        try:
-            sources = store.manifest(name).sources
-        except CacheError:
-            continue  # A damaged cache is no reason not to ask another one; asked itself, it says what is wrong.
-        holding = [len(Path(source).parts) for source in sources if folder.is_relative_to(source)]
-        if holding:
-            depths[name] = max(holding)
-    closest = [name for name, depth in depths.items() if depth == max(depths.values())]
-    if len(closest) == 1:
-        return closest
-    if len(existing) == 1:
-        return existing
-    reason = f"Several caches hold {folder}" if closest else f"No cache holds {folder} and there are several"
-    raise CacheError(f"{reason}: {', '.join(closest or existing)}.", hint="Choose with --cache NAME.")
-
-
-def changed_documents(memory: Memory) -> tuple[str, ...]:
-    """Files that are gone or whose content is no longer what was ingested, as absolute paths.
-
-    Equal size and modification time count as unchanged; where only the time differs the content is hashed.
-    """
-    changed = set()
-    for origin in memory.origins:
-        entry = origin.entry
-        if origin.cache is None:
-            continue
-        root = Path(entry.source)
-        path = root / entry.path if root.is_dir() else root
-        try:
-            status = path.stat()
-            same = status.st_size == entry.size and (
-                status.st_mtime_ns == entry.mtime_ns
-                or hashlib.sha256(path.read_bytes()).hexdigest() == entry.content_hash
-            )
-        except (OSError, ValueError):
-            same = False
-        if not same:
-            changed.add(str(path))
-    return tuple(sorted(changed))
 
 
 def _check_identity(manifest: Manifest, reader: Reader) -> None:
@@ -265,16 +227,3 @@ def _with_chain(arrays: MemoryArrays, extra: MemoryArrays) -> MemoryArrays:
         np.concatenate([starts[:number], [cut], starts[number:] + len(extra.ids)]),
         (*arrays.chain_keys[:number], key, *arrays.chain_keys[number:]),
     )
-
-
-def _places(arrays: MemoryArrays, origins: Mapping[str, Sequence[Origin]]) -> list[tuple[int, Origin]]:
-    """Where each document of the memory starts.
-
-    The same text under the same path in two places is one chain, and the first place stands for it; in the chained layout
-    the documents of the one chain lie one after the other.
-    """
-    places = []
-    for key, begin in zip(arrays.chain_keys, arrays.chain_starts.tolist(), strict=True):
-        firsts = {origin.entry.start: origin for origin in reversed(origins[key])}
-        places += [(begin + start, firsts[start]) for start in sorted(firsts)]
-    return places

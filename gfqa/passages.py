@@ -7,19 +7,22 @@ attention mass of the question's own pass is given, both are merged.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span, find_span, locate
-from gfqa.answer.generate import pool_attention
 from gfqa.answer.lexical import Evidence, LexicalIndex, Scores, best_line
 from gfqa.answer.words import Numbers
-from gfqa.memory import Memory
-from gfqa.model import KeyCache
+from gfqa.shelf import Texts
+
+if TYPE_CHECKING:
+    # Words alone rank without torch, so it is imported only where a model looks.
+    from torch import Tensor
+
+    from gfqa.memory import Memory
 
 MASS_WEIGHT = 1.5
 """What all attention on one passage is worth, against 1 for the best score by words. Where the memory is large and attention
@@ -69,7 +72,7 @@ class Ranking:
     order: Numbers
     score: Scores
 
-    def span(self, memory: Memory, number: int) -> Span:
+    def span(self, memory: Texts, number: int) -> Span:
         """Passage `number` as a span of its document."""
         windows = self.index.windows
         chain = int(windows.document[number])
@@ -77,7 +80,7 @@ class Ranking:
         return Span(chain, int(windows.begins[number]) - begin, int(windows.ends[number]) - begin, 0.0)
 
 
-def find(memory: Memory, question: str, count: int = 10, *, mass: Tensor | None = None) -> list[Passage]:
+def find(memory: Texts, question: str, count: int = 10, *, mass: Tensor | None = None) -> list[Passage]:
     """The `count` best passages for the question, best first; fewer where nothing else shares a word or any mass with it.
 
     mass [S]: attention mass of the question's pass (`look`); without it only words count, and no weights are loaded.
@@ -87,7 +90,7 @@ def find(memory: Memory, question: str, count: int = 10, *, mass: Tensor | None 
     return [_passage(memory, ranking, number, question) for number in chosen]
 
 
-def rank(memory: Memory, question: str, mass: Tensor | None = None) -> Ranking:
+def rank(memory: Texts, question: str, mass: Tensor | None = None) -> Ranking:
     """All passages of the memory by their merged score; see `find`."""
     index = lexical_index(memory)
     evidence = index.search(question)
@@ -97,12 +100,16 @@ def rank(memory: Memory, question: str, mass: Tensor | None = None) -> Ranking:
     return Ranking(index, evidence, np.argsort(-score, kind="stable"), score)
 
 
-@torch.inference_mode()
 def look(memory: Memory, question: str) -> Tensor | None:
     """Attention mass [S] of the question's pass over the memory, float32 on the CPU; None for a model without GOLD layers."""
-    ids = prompt.question_ids(memory.reader.tokenizer, question)
+    import torch
+
+    from gfqa.answer.generate import pool_attention
+
+    ids = prompt.question_ids(memory.tokenizer, question)
     attention: list[Tensor] = []
-    memory.decode(torch.tensor([ids], device=memory.reader.device), memory.state, attention)
+    with torch.inference_mode():
+        memory.decode(torch.tensor([ids], device=memory.reader.device), memory.state, attention)
     return pool_attention(attention).float().cpu() if attention else None
 
 
@@ -124,24 +131,22 @@ def cite(
             low = max(begin + entry.header_tokens, int(windows.begins[number]) - AROUND)
             high = min(begin + entry.n_tokens, int(windows.ends[number]) + AROUND)
             stretch = (low, high)
-            span, verbatim = find_span(
-                padded, memory.ids, chain, begin, stretch, answer.encode(), memory.reader.tokenizer
-            )
+            span, verbatim = find_span(padded, memory.ids, chain, begin, stretch, answer.encode(), memory.tokenizer)
             found.append((number != first, not verbatim, span))
     found.sort(key=lambda scored: scored[:2])
     # Neighbouring passages may give the same place.
     return list(dict.fromkeys(span for _, _, span in found))[:count]
 
 
-_indexes: WeakKeyDictionary[KeyCache, LexicalIndex] = WeakKeyDictionary()
+_indexes: WeakKeyDictionary[Texts, LexicalIndex] = WeakKeyDictionary()
 
 
-def lexical_index(memory: Memory) -> LexicalIndex:
+def lexical_index(memory: Texts) -> LexicalIndex:
     """The memory's words, found at the first question and kept as long as the memory is."""
-    if memory.cache not in _indexes:
+    if memory not in _indexes:
         headers = [origin.entry.header_tokens for origin in memory.origins]
-        _indexes[memory.cache] = LexicalIndex(memory.ids, memory.starts, headers, memory.reader.tokenizer)
-    return _indexes[memory.cache]
+        _indexes[memory] = LexicalIndex(memory.ids, memory.starts, headers, memory.tokenizer)
+    return _indexes[memory]
 
 
 def _shares(index: LexicalIndex, mass: Tensor) -> Scores:
@@ -153,10 +158,10 @@ def _shares(index: LexicalIndex, mass: Tensor) -> Scores:
     return inside / max(float(inside.sum()), 1e-30)
 
 
-def _passage(memory: Memory, ranking: Ranking, number: int, question: str) -> Passage:
+def _passage(memory: Texts, ranking: Ranking, number: int, question: str) -> Passage:
     span = ranking.span(memory, number)
     origin, begin = memory.origins[span.chain], memory.starts[span.chain]
-    entry, tokenizer = origin.entry, memory.reader.tokenizer
+    entry, tokenizer = origin.entry, memory.tokenizer
     ids = memory.ids[begin : begin + entry.n_tokens]
     place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
     raw = tokenizer.decode_bytes(ids[span.start : span.end].tolist()).decode("utf-8", "ignore")

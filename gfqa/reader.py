@@ -12,15 +12,16 @@ from pathlib import Path
 
 import torch
 
-from gfqa import config
 from gfqa.answer.prompt import tokenizer_identity
 from gfqa.cachestore import Identity
 from gfqa.errors import ModelError, UsageError
 from gfqa.model import LanguageModel, ModelConfig, load_model
 from gfqa.model.checkpoint import CONFIG, model_identity
-from gfqa.tokenizer import Tokenizer, load_tokenizer
+from gfqa.model_folders import SHIPPED, find_model, model_name, named_tokenizer
+from gfqa.tokenizer import Tokenizer
 
-SHIPPED = Path(__file__).parent / "pretrained"
+__all__ = ["SHIPPED", "Reader", "find_model", "model_name", "open_model", "open_tokenizer", "resolve_device"]
+
 NUMERICS_VERSION = 1
 
 
@@ -69,35 +70,9 @@ def open_model(path: str | Path | None = None, device: str = "auto") -> Reader:
     return Reader(folder, settings, tokenizer, identity, place)
 
 
-def model_name(folder: Path) -> str:
-    """What messages call the model of a folder."""
-    return "gfqa-reader" if folder == SHIPPED else folder.name
-
-
-def find_model(path: str | Path | None) -> Path:
-    """The folder of a model given by path, by name, or (None) of the shipped reader; ModelError where there is none."""
-    if path is None:
-        if not (SHIPPED / CONFIG).is_file():
-            raise ModelError(
-                "This installation holds no reader.", hint="Name a model folder with --model, or set GFQA_MODEL."
-            )
-        return SHIPPED
-    given = Path(path).expanduser()
-    named = config.home() / "models" / given
-    for folder in (given, named) if len(given.parts) == 1 else (given,):
-        if (folder / CONFIG).is_file():
-            return folder.resolve()
-    if given.suffix == ".pth":
-        raise ModelError(f"{given} is a .pth file.", hint=f"Convert it once: gfqa models convert {given} FOLDER")
-    raise ModelError(f"{given} is not a model folder: it holds no {CONFIG}.", hint="See `gfqa models list`.")
-
-
 def open_tokenizer(folder: Path, settings: ModelConfig) -> Tokenizer:
     """The tokenizer the configuration names, which lies in the same folder ("bytes" is built in)."""
-    name = settings.tokenizer
-    if Path(name).name != name:
-        raise ModelError(f"The configuration of {folder} names a tokenizer outside its folder: {name!r}.")
-    return load_tokenizer(name if name == "bytes" else folder / name)
+    return named_tokenizer(folder, settings.tokenizer)
 
 
 def resolve_device(name: str) -> str:

@@ -18,6 +18,7 @@ from gfqa.answer import prompt
 from gfqa.answer.citations import Span
 from gfqa.answer.confidence import FOUND, HOPE, confidence
 from gfqa.answer.generate import Decode, Generated, generate
+from gfqa.answer.sampling import GREEDY, Sampling
 from gfqa.memory import Memory
 from gfqa.model import KeyCache, ModelState
 from gfqa.passages import Ranking
@@ -55,6 +56,7 @@ def read_again(
     *,
     max_tokens: int,
     on_text: Callable[[str], None],
+    sampling: Sampling = GREEDY,
 ) -> Second:
     """Read the best passages, best first, until one answers and is likely to be right; first: the first look's score.
 
@@ -75,6 +77,7 @@ def read_again(
             ids,
             device=memory.reader.device,
             max_tokens=max_tokens,
+            sampling=sampling,
             on_text=on_text,
             accept=partial(_enough, likely),
         )

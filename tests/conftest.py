@@ -21,11 +21,12 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """gfqa's data directory for this test alone; no GFQA_ variable of the user is seen."""
+    """gfqa's data directory for this test alone; no GFQA_ variable or configuration of the user is seen."""
     for name in [name for name in os.environ if name.startswith("GFQA_")]:
         monkeypatch.delenv(name)
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("GFQA_HOME", str(folder))
+    monkeypatch.setenv("GFQA_CONFIG", os.devnull)
     return folder
 
 

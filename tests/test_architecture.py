@@ -11,32 +11,44 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gfqa"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
-ENTRY = {"cli", "console", "guard"}
-USE_CASES = {"ingest", "ask", "models", "training", "serve"}
-SHARED_BY_USE_CASES = {"reader", "prefill", "memory", "passages", "reread"}
+ENTRY = {"cli", "commands", "console", "guard", "views"}
+USE_CASES = {"ingest", "ask", "find", "models", "training"}
+SHARED_BY_USE_CASES = {"model_folders", "shelf", "reader", "prefill", "memory", "passages", "reread"}
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
 RANK = {
     **dict.fromkeys(ENTRY, 4),
-    "batch": 3.5,  # asks many times
+    "doctor": 3.7,  # tries the others
+    **dict.fromkeys(("batch", "chat"), 3.5),  # ask many times
+    "serve": 3.5,  # asks for others
     "evaluation": 3.5,  # measures the other use cases: it asks through `ask`, with questions made by `training`
     **dict.fromkeys(USE_CASES, 3),
     **dict.fromkeys(SHARED_BY_USE_CASES, 2),
     **dict.fromkeys(PARTS, 1),
     **dict.fromkeys(PRIMITIVES, 0),
 }
-# The memory is built by prefill, both need an opened model, passages are found in a memory and read again: this is
-# the order among the shared ones.
-SHARED_ORDER = ["reader", "prefill", "memory", "passages", "reread"]
+# The memory is built by prefill, both need an opened model, reading twice needs a memory: the order among the shared ones.
+SHARED_ORDER = ["model_folders", "shelf", "reader", "prefill", "memory", "passages", "reread"]
 TORCH_FREE = (
     "cachestore",
     "documents",
     "console.py",
     "cli.py",
+    "commands/",
     "guard.py",
     "config.py",
     "errors.py",
+    "views.py",
+    "find.py",
+    "model_folders.py",
+    "shelf.py",
     "answer/prompt.py",
+    "serve/__init__.py",
+    "serve/client.py",
+    "serve/protocol.py",
+    "serve/wire.py",
+    "answer/result.py",
+    "answer/checks.py",
 )
 
 

@@ -12,7 +12,7 @@ from gfqa import prefill
 from gfqa.answer.prompt import document_ids, question_ids
 from gfqa.ask import ask, choose_caches, open_memory, open_model
 from gfqa.cachestore import Store
-from gfqa.errors import CacheError, UsageError
+from gfqa.errors import CacheError, ModelError, UsageError
 from gfqa.ingest import run
 from gfqa.model import KeyCache
 from gfqa.model.key_cache import rounded
@@ -177,3 +177,14 @@ def test_answers_are_deterministic(tiny_model: Path, texts: Path, home: Path) ->
     memory = open_memory(reader, Store.open(home), ["texts"])
     first, second = ask(memory, "q"), ask(memory, "q")
     assert (first.text, first.score, first.citations) == (second.text, second.score, second.citations)
+
+
+def test_a_memory_budget_reaches_the_model(tmp_path: Path) -> None:
+    reader = open_model(make_model(tmp_path / "model"), "cpu")
+    text = b"The default timeout is 4.5 seconds.\n" * 20
+    with pytest.raises(ModelError, match="more than the budget"):
+        ask(open_memory(reader, None, document=text, memory_budget=1000), "What is the default timeout?")
+    bounded, free = (open_memory(reader, None, document=text, memory_budget=bytes) for bytes in (10**9, None))
+    # One memory answers several questions; the second look must not disturb it.
+    answers = [ask(memory, "What is the default timeout?") for memory in (free, bounded, bounded)]
+    assert len({(answer.text, answer.score, answer.citations) for answer in answers}) == 1

@@ -1,4 +1,8 @@
-"""The decode loop: a question chain against the memory, one greedy token at a time, with the mass each put on the documents."""
+"""The decode loop: question chains against one memory, a token at a time, with the mass each put on the documents.
+
+Several questions share every pass. They run in step without padding: a pass reads as many tokens as the shortest of the
+waiting pieces has, so that each row's state is exactly what it would be alone; a finished row leaves the batch.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ import torch
 from torch import Tensor
 
 from gfqa.answer import prompt
+from gfqa.answer.sampling import GREEDY, Sampler, Sampling
 
 
 class Pieces(prompt.Encoder, Protocol):
@@ -21,7 +26,10 @@ class Pieces(prompt.Encoder, Protocol):
 
 
 Decode = Callable[[Tensor, Any, list[Tensor]], tuple[Tensor, Any]]
-"""decode(ids [1, T], state, attention) -> (logits [1, 1 or T, V], state); each GOLD layer appends its mass [1, H, S]."""
+"""decode(ids [B, T], state, attention) -> (logits [B, 1 or T, V], state); each GOLD layer appends its mass [B, H, S].
+
+A state that is shared by several rows, or of which rows leave, has `rows(index)` (see gfqa.model.ModelState).
+"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class Generated:
 
     mass, looked: attention mass [S] float32 on the CPU, None without GOLD layers: of the answer's tokens (of the question where
     nothing was found), and of the question's last token, when the model looked for the place and had written nothing yet.
+    state, unread: what the chain is after the answer, and the ids it has not read yet, for a chain that goes on.
     """
 
     text: str
@@ -38,9 +47,10 @@ class Generated:
     score: float
     mass: Tensor | None
     looked: Tensor | None = None
+    state: Any = None
+    unread: tuple[int, ...] = ()
 
 
-@torch.inference_mode()
 def generate(
     decode: Decode,
     tokenizer: Pieces,
@@ -49,54 +59,137 @@ def generate(
     *,
     device: str = "cpu",
     max_tokens: int = 64,
+    sampling: Sampling = GREEDY,
     on_text: Callable[[str], None] = lambda chunk: None,
     accept: Callable[[float], bool] | None = None,
 ) -> Generated:
-    """Answer the question chain `question`, continuing `state` (None: a chain of its own), greedily and deterministically.
+    """Answer the question chain `question`, continuing `state` (None: a chain of its own): `generate_many` of one.
 
-    on_text receives the answer's text piece by piece, whole characters only. The score is the probability that the first
-    token is not <none>; where the tokenizer has no <none>, the geometric mean of the tokens' probabilities. Found is what
-    `accept` says of that first score; without it, that another first token is likelier than <none>.
+    on_text receives the answer's text piece by piece, whole characters only. Found is what `accept` says of the first
+    token's score; without it, that another first token is likelier than <none>.
     """
-    none = tokenizer.control.get("none")
-    stops, stop_text = prompt.stop_ids(tokenizer), prompt.stop_text(tokenizer)
-    banned = torch.tensor(prompt.forbidden_ids(tokenizer), dtype=torch.long, device=device)
-    # An answer without text says nothing: "not found" has a token of its own.
-    first_banned = torch.tensor(sorted(stops), dtype=torch.long, device=device)
-    text = _TextStream(on_text, stop_text)
-    pooled: Tensor | None = None
-    looked: Tensor | None = None
-    score, log_probability = 0.0, 0.0
-    ids: list[int] = []
-    step = list(question)
-    while len(ids) < max_tokens and not text.stopped:
+    rows = [_Row(tokenizer, question, max_tokens, sampling, on_text, accept)]
+    return _decoded(decode, rows, state, device)[0]
+
+
+def generate_many(
+    decode: Decode,
+    tokenizer: Pieces,
+    questions: Sequence[Sequence[int]],
+    state: Any = None,
+    *,
+    device: str = "cpu",
+    max_tokens: int = 64,
+    sampling: Sampling = GREEDY,
+) -> list[Generated]:
+    """Answer several question chains, each continuing `state` on its own, in shared passes; the answers in order.
+
+    Greedy unless `sampling` says otherwise. The score is the probability that the first token is not <none>; where the
+    tokenizer has no <none>, the geometric mean of the tokens' probabilities. Whether anything was found is never sampled.
+    """
+    silent = [_Row(tokenizer, ids, max_tokens, sampling, lambda chunk: None) for ids in questions]
+    return _decoded(decode, silent, state, device)
+
+
+@torch.inference_mode()
+def _decoded(decode: Decode, rows: Sequence[_Row], state: Any, device: str) -> list[Generated]:
+    active = list(rows)
+    if state is not None and len(active) > 1:
+        state = state.rows(torch.zeros(len(active), dtype=torch.long, device=device))
+    while active:
+        width = min(len(row.unread) for row in active)
+        ids = torch.tensor([row.take(width) for row in active], device=device)
         attention: list[Tensor] = []
-        logits, state = decode(torch.tensor([step], device=device), state, attention)
-        row = torch.log_softmax(logits[0, -1].float(), dim=-1)
-        if not ids and attention:
-            looked = pool_attention(attention).float().cpu()
-        if not ids and none is not None:
-            score = -math.expm1(float(row[none]))
-            if int(row.argmax()) == none if accept is None else not accept(score):
-                return Generated("", (), False, score, looked, looked)
-        allowed = row.index_fill(0, banned, -math.inf)
-        if not ids:
-            allowed = allowed.index_fill(0, first_banned, -math.inf)
-        token = int(allowed.argmax())
-        if token in stops:
-            break
-        ids.append(token)
-        log_probability += float(row[token])
+        logits, state = decode(ids, state, attention)
+        kept = []
+        for number, row in enumerate(active):
+            if not row.unread:
+                row.step(logits[number, -1].float(), [layer[number : number + 1] for layer in attention])
+            if row.finished:
+                row.state = state if len(active) == 1 else None
+            else:
+                kept.append(number)
+        if kept and len(kept) < len(active):
+            state = state.rows(torch.tensor(kept, device=device))
+        active = [active[number] for number in kept]
+    return [row.generated() for row in rows]
+
+
+class _Row:
+    """One question on its way: what it has still to read, and what it has said."""
+
+    def __init__(
+        self,
+        tokenizer: Pieces,
+        question: Sequence[int],
+        max_tokens: int,
+        sampling: Sampling,
+        on_text: Callable[[str], None],
+        accept: Callable[[float], bool] | None = None,
+    ) -> None:
+        self.unread = list(question)
+        self.finished = False
+        self.state: Any = None
+        self._tokenizer, self._max_tokens = tokenizer, max_tokens
+        self._none = tokenizer.control.get("none")
+        self._stops = prompt.stop_ids(tokenizer)
+        self._banned = list(prompt.forbidden_ids(tokenizer))
+        self._sampler = Sampler(sampling)
+        self._text = _TextStream(on_text, prompt.stop_text(tokenizer))
+        self._ids: list[int] = []
+        self._found = True
+        self._score = self._log_probability = 0.0
+        self._accept = accept
+        self._pooled: Tensor | None = None
+        self._looked: Tensor | None = None
+
+    def take(self, count: int) -> list[int]:
+        """The next ids to read."""
+        taken, self.unread = self.unread[:count], self.unread[count:]
+        return taken
+
+    def step(self, logits: Tensor, attention: list[Tensor]) -> None:
+        """The next token from logits [V] and each GOLD layer's mass [1, H, S]."""
+        row = torch.log_softmax(logits, dim=-1)
+        if not self._ids and attention:
+            self._looked = pool_attention(attention).float().cpu()
+        if not self._ids and self._none is not None:
+            self._score = -math.expm1(float(row[self._none]))
+            if int(row.argmax()) == self._none if self._accept is None else not self._accept(self._score):
+                self._found, self.finished = False, True
+                self._pooled = self._looked
+                return
+        # An answer without text says nothing: "not found" has a token of its own.
+        banned = self._banned if self._ids else [*self._banned, *self._stops]
+        allowed = row.index_fill(0, torch.tensor(banned, dtype=torch.long, device=row.device), -math.inf)
+        token = self._sampler.choose(allowed)
+        if token in self._stops:
+            self.unread, self.finished = [token], True
+            return
+        self._ids.append(token)
+        self._log_probability += float(row[token])
         if attention:
             mass = pool_attention(attention)
-            pooled = mass if pooled is None else pooled + mass
-        text.feed(tokenizer.piece_bytes(token))
-        step = [token]
-    text.close()
-    if none is None:
-        score = math.exp(log_probability / max(1, len(ids)))
-    mass_on_cpu = None if pooled is None else pooled.float().cpu()
-    return Generated(text.text.strip(), tuple(ids), True, min(max(score, 0.0), 1.0), mass_on_cpu, looked)
+            self._pooled = mass if self._pooled is None else self._pooled + mass
+        self._text.feed(self._tokenizer.piece_bytes(token))
+        self.unread = [token]
+        self.finished = len(self._ids) >= self._max_tokens or self._text.stopped
+
+    def generated(self) -> Generated:
+        """The answer, once finished."""
+        self._text.close()
+        if self._none is None:
+            self._score = math.exp(self._log_probability / max(1, len(self._ids)))
+        return Generated(
+            self._text.text.strip() if self._found else "",
+            tuple(self._ids),
+            self._found,
+            min(max(self._score, 0.0), 1.0),
+            None if self._pooled is None else self._pooled.float().cpu(),
+            self._looked,
+            self.state,
+            tuple(self.unread),
+        )
 
 
 def pool_attention(layers: Sequence[Tensor]) -> Tensor:

@@ -4,10 +4,20 @@
     for item in source.scan():                # Found or Skipped, sorted by path, nothing read yet
         document = source.read(item)          # Document or Skipped
 
-`read_many` reads in parallel and in order; `document_from_bytes` is for standard input.
+`read_many` reads in parallel and in order, `in_parallel` does more with each; `document_from_bytes` is for standard input.
 """
 
 from gfqa.documents.records import Document, Found, Limits, Skipped
-from gfqa.documents.source import Source, document_from_bytes, open_source, read_many
+from gfqa.documents.source import Source, document_from_bytes, in_parallel, open_source, read_many
 
-__all__ = ["Document", "Found", "Limits", "Skipped", "Source", "document_from_bytes", "open_source", "read_many"]
+__all__ = [
+    "Document",
+    "Found",
+    "Limits",
+    "Skipped",
+    "Source",
+    "document_from_bytes",
+    "in_parallel",
+    "open_source",
+    "read_many",
+]

@@ -7,16 +7,19 @@ import io
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from gfqa.documents import pdf
 from gfqa.documents.records import Document, Found, Limits, Skipped
 from gfqa.documents.text import HEAD_BYTES, decode, is_binary
 from gfqa.documents.walk import open_beneath, screen, shown, walk
 from gfqa.errors import GfqaError, UsageError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,20 +90,25 @@ def document_from_bytes(name: str, data: bytes, limits: Limits | None = None) ->
 
 
 def read_many(source: Source, founds: Iterable[Found], workers: int | None = None) -> Iterator[Document | Skipped]:
-    """`source.read` for each candidate, in order, by `workers` threads (default: one per core).
+    """`source.read` for each candidate, in order, by `workers` threads; see `in_parallel`."""
+    return in_parallel(source.read, founds, workers)
 
-    PDFs run in child processes, so threads suffice to keep all cores busy. At most a few files per worker are held in
-    memory. Closing the generator early drops what has not started.
+
+def in_parallel(work: Callable[[Found], T], founds: Iterable[Found], workers: int | None = None) -> Iterator[T]:
+    """`work` for each candidate, in order, by `workers` threads (default: one per core).
+
+    PDFs run in child processes and tokenizers outside the interpreter's lock, so threads suffice to keep all cores busy. At
+    most a few files per worker are held in memory. Closing the generator early drops what has not started.
     """
     workers = workers or os.cpu_count() or 1
     if workers == 1:
-        yield from map(source.read, founds)
+        yield from map(work, founds)
         return
-    window: deque[Future[Document | Skipped]] = deque()
+    window: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
         for found in founds:
-            window.append(pool.submit(source.read, found))
+            window.append(pool.submit(work, found))
             if len(window) >= 3 * workers:
                 yield window.popleft().result()
         while window:

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gfqa.kernels.token_shift import lerp
 from gfqa.model.config import ModelConfig
-from gfqa.model.layers import last_token, linear, parameter, previous_token
+from gfqa.model.layers import last_token, linear, parameter
 
 
 class FinchChannelMix(nn.Module):
@@ -24,9 +25,9 @@ class FinchChannelMix(nn.Module):
 
     def forward(self, x: Tensor, shift: Tensor | None, starts: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """x [B, T, C], shift [B, C] or None -> (output [B, T, C], new shift)."""
-        delta = previous_token(x, shift, starts) - x
-        hidden = torch.relu(self.key(x + delta * self.time_maa_k)).square()
-        gate = torch.sigmoid(self.receptance(x + delta * self.time_maa_r))
+        x_k, x_r = lerp(x, shift, starts, (self.time_maa_k, self.time_maa_r))
+        hidden = torch.relu(self.key(x_k)).square()
+        gate = torch.sigmoid(self.receptance(x_r))
         return gate * self.value(hidden), last_token(x, shift)
 
 

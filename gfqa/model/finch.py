@@ -6,26 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gfqa.kernels.wkv6 import wkv6
+from gfqa.kernels.token_shift import ddlerp
+from gfqa.kernels.wkv6 import finch_wkv
 from gfqa.model.config import ModelConfig
-from gfqa.model.layers import last_token, linear, parameter, previous_token
+from gfqa.model.layers import last_token, linear, parameter
 from gfqa.model.state import BlockState
-
-
-def shift_lora(x: Tensor, delta: Tensor, mix: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
-    """The data-dependent part of the shift: x, delta [B, T, C], w1 [C, G*inner], w2 [G, inner, C] -> [G, B, T, C]."""
-    hidden = torch.tanh((x + delta * mix) @ w1)
-    hidden = hidden.unflatten(-1, (w2.shape[0], -1))
-    return torch.einsum("btgi,gic->gbtc", hidden, w2.to(hidden.dtype))
-
-
-def log_decay(w: Tensor, floor: float | None) -> Tensor:
-    """Per-token log of the decay, float32: -exp(w), or bounded below by `floor` as floor * sigmoid(w - log(-floor))."""
-    w = w.float()
-    if floor is None:
-        return -torch.exp(w)
-    scale = torch.tensor(-floor, dtype=torch.float32, device=w.device)
-    return floor * torch.sigmoid(w - scale.log())
 
 
 class FinchTimeMix(nn.Module):
@@ -59,20 +44,17 @@ class FinchTimeMix(nn.Module):
 
     def forward(self, x: Tensor, state: BlockState, starts: Tensor | None) -> tuple[Tensor, BlockState]:
         """x [B, T, C] -> (output [B, T, C], state with wkv and att_shift)."""
-        delta = previous_token(x, state.att_shift, starts) - x
-        mix = shift_lora(x, delta, self.time_maa_x, self.time_maa_w1, self.time_maa_w2)
-        x_w = x + delta * (self.time_maa_w + mix[0])
-        x_k = x + delta * (self.time_maa_k + mix[1])
-        x_v = x + delta * (self.time_maa_v + mix[2])
-        x_r = x + delta * (self.time_maa_r + mix[3])
-        x_g = x + delta * (self.time_maa_g + mix[4])
-        decay = log_decay(self.time_decay + torch.tanh(x_w @ self.time_decay_w1) @ self.time_decay_w2, self.floor)
+        mixes = (self.time_maa_w, self.time_maa_k, self.time_maa_v, self.time_maa_r, self.time_maa_g)
+        x_w, x_k, x_v, x_r, x_g = ddlerp(
+            x, state.att_shift, starts, self.time_maa_x, self.time_maa_w1, self.time_maa_w2, mixes
+        )
         heads = (self.n_head, -1)
-        y, wkv = wkv6(
+        y, wkv = finch_wkv(
             self.receptance(x_r).unflatten(-1, heads),
             self.key(x_k).unflatten(-1, heads),
             self.value(x_v).unflatten(-1, heads),
-            decay.unflatten(-1, heads),
+            (torch.tanh(x_w @ self.time_decay_w1) @ self.time_decay_w2).unflatten(-1, heads),
+            self.time_decay.view(heads),
             self.time_faaaa.float(),
             state.wkv,
             starts=starts,

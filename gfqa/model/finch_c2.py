@@ -6,10 +6,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gfqa.kernels.wkv6 import wkv6
+from gfqa.kernels.token_shift import ddlerp
+from gfqa.kernels.wkv6 import finch_wkv
 from gfqa.model.config import ModelConfig
-from gfqa.model.finch import log_decay, shift_lora
-from gfqa.model.layers import last_token, linear, parameter, previous_token
+from gfqa.model.layers import last_token, linear, parameter
 from gfqa.model.state import BlockState
 
 
@@ -46,31 +46,25 @@ class FinchC2TimeMix(nn.Module):
 
     def forward(self, x: Tensor, state: BlockState, starts: Tensor | None) -> tuple[Tensor, BlockState]:
         """x [B, T, C] -> (output [B, T, C], state with wkv and att_shift)."""
-        delta = previous_token(x, state.att_shift, starts) - x
-        mix = shift_lora(x, delta, self.time_maa_x, self.time_maa_w1, self.time_maa_w2)
-        x_r = x + delta * (self.time_maa_r + mix[0])
-        x_k = x + delta * (self.time_maa_k + mix[1])
-        x_v = x + delta * (self.time_maa_v + mix[2])
-        x_w = x + delta * (self.time_maa_w + mix[3])
-        decay = log_decay(self.time_decay + torch.tanh(x_w @ self.time_decay_w1) @ self.time_decay_w2, self.floor)
-        key = self.key(x_k)
-        if self.use_one_minus_w:
-            # In float32: 1 - exp(log decay) in bfloat16 would round the slow channels, the long memory, to zero.
-            key = (key.float() * -torch.expm1(decay)).to(key.dtype)
+        mixes = (self.time_maa_r, self.time_maa_k, self.time_maa_v, self.time_maa_w, self.time_maa_v2)
+        x_r, x_k, x_v, x_w, x_v2 = ddlerp(
+            x, state.att_shift, starts, self.time_maa_x, self.time_maa_w1, self.time_maa_w2, mixes
+        )
         heads = (self.n_head, -1)
-        y, wkv = wkv6(
+        y, wkv = finch_wkv(
             self.receptance(x_r).unflatten(-1, heads),
-            key.unflatten(-1, heads),
+            self.key(x_k).unflatten(-1, heads),
             self.value(x_v).unflatten(-1, heads),
-            decay.unflatten(-1, heads),
+            (torch.tanh(x_w @ self.time_decay_w1) @ self.time_decay_w2).unflatten(-1, heads),
+            self.time_decay.view(heads),
             None if self.use_v2 else self.time_faaaa.float(),
             state.wkv,
             starts=starts,
             floor=self.floor,
+            scale_keys=self.use_one_minus_w,
         )
         y = y.flatten(-2)
         if self.use_v2:
-            x_v2 = x + delta * (self.time_maa_v2 + mix[4])
             y = y + self.value(x_v2) + torch.tanh(x_v2 @ self.time_value2_w1) @ self.time_value2_w2
         out = self.output(self.ln_x(y))
         return out, BlockState(wkv=wkv, att_shift=last_token(x, state.att_shift), ffn_shift=state.ffn_shift)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gfqa.kernels.gold_attention import LayerMemory, gold_attention
+from gfqa.kernels.gold_attention import LayerMemory, Scores, gold_attention
 from gfqa.model.config import ModelConfig
 from gfqa.model.layers import last_token, linear, parameter, previous_token, rotate, split_heads
 from gfqa.model.state import BlockState
@@ -94,13 +94,13 @@ class GoldTimeMix(nn.Module):
         x: Tensor,
         state: BlockState,
         inputs: GoldInputs,
-        memory: LayerMemory | None,
+        memory: LayerMemory | Scores | None,
         attention: list[Tensor] | None,
     ) -> tuple[Tensor, BlockState]:
         """x [B, T, C] -> (output [B, T, C], state with the chain's own keys and values).
 
         Attends over `memory` (other chains, unordered) and causally over the chain's own tokens. `attention` collects the
-        mass [B, H, S] of the last token on the memory.
+        mass [B, H, S] of the last token on the memory. x may be only the last of the tokens of `inputs`.
         """
         q = split_heads(self.queries(x, state.att_shift), self.n_head)
         new_keys = self.keys(inputs.o, inputs.o_previous, inputs.kappa, inputs.kappa_previous)
@@ -112,7 +112,7 @@ class GoldTimeMix(nn.Module):
             q = rotate(q, self.rope, inputs.first_position + keys.shape[1] - x.shape[1])
             k = rotate(k, self.rope, inputs.first_position)
         if inputs.query_scale is not None:
-            q = q * inputs.query_scale[:, None, :, None].to(q.dtype)
+            q = q * inputs.query_scale[:, None, -x.shape[1] :, None].to(q.dtype)
         out, mass = gold_attention(q, k, split_heads(values, self.n_head), memory, want_mass=attention is not None)
         if attention is not None and mass is not None:
             attention.append(mass)

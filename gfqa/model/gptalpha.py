@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from gfqa.kernels.token_shift.reference import shift_lora
 from gfqa.model.attention import attend_own
 from gfqa.model.config import ModelConfig
-from gfqa.model.finch import shift_lora
 from gfqa.model.layers import last_token, linear, parameter, previous_token
 from gfqa.model.state import BlockState
 

@@ -5,20 +5,30 @@ Storage forms of keys: float32, bfloat16, or int8 with one float16 scale per tok
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from gfqa.kernels.gold_attention import LayerMemory
+from gfqa.kernels.gold_attention import LayerMemory, Scores
+from gfqa.model.gold_memory import Tokens, exact_memory, latent_memory, quantised_memory
+from gfqa.model.gold_plan import choose_form, form_bytes
 from gfqa.model.layers import rms, rotate
 
 if TYPE_CHECKING:
     from gfqa.model.language_model import LanguageModel
 
+MAKERS: dict[str, Callable[[LanguageModel, Tokens, Tensor], list[Scores]]] = {
+    "float32": exact_memory,
+    "int8": quantised_memory,
+    "latent": latent_memory,
+    "latent16": partial(latent_memory, held=torch.bfloat16),
+}
 PREPARE_CHUNK = 16384
 FLOAT32_MEMORY_BYTES = 4 << 30
-"""Above this, the prepared keys are held in bfloat16."""
+"""Above this, or above the budget, materialised keys are held in bfloat16."""
 
 
 def quantise_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,15 +59,25 @@ class KeyCache:
     """Cached tokens of other chains: the memory that GOLD layers attend over.
 
     ids [S] int64, keys [S, key_width] float32, chain_starts [n] int64 ascending: the first token of each chain, whose
-    predecessor is the zero vector. Without RoPE the order of chains does not matter. Per-layer keys and values are derived
-    once, at the first use, and kept: about (C bytes x dtype size) a token and GOLD layer, values once per token bigram.
+    predecessor is the zero vector. Without RoPE the order of chains does not matter. What the layers attend over is derived
+    once, at the first use, and kept, in the form that `plan` chooses: memory_budget bounds its bytes (None: no bound), and
+    `form` names one instead. `layers` raises ModelError where no form fits.
     """
 
-    def __init__(self, ids: Tensor, keys: Tensor, chain_starts: Tensor) -> None:
+    def __init__(
+        self,
+        ids: Tensor,
+        keys: Tensor,
+        chain_starts: Tensor,
+        *,
+        memory_budget: int | None = None,
+        form: str | None = None,
+    ) -> None:
         if ids.dim() != 1 or keys.dim() != 2 or len(ids) != len(keys):
             raise ValueError(f"ids {tuple(ids.shape)} and keys {tuple(keys.shape)} do not belong together")
         self.ids, self.keys, self.chain_starts = ids.long(), keys, chain_starts.long()
-        self._prepared: list[LayerMemory] | None = None
+        self.memory_budget, self.form = memory_budget, form
+        self._prepared: list[LayerMemory] | list[Scores] | None = None
 
     @classmethod
     def empty(cls, key_width: int, device: str | torch.device = "cpu") -> KeyCache:
@@ -67,15 +87,34 @@ class KeyCache:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def layers(self, model: LanguageModel) -> list[LayerMemory]:
-        """Each GOLD layer's keys and values, for the one model this cache is used with."""
+    def layers(self, model: LanguageModel) -> list[LayerMemory] | list[Scores]:
+        """What each GOLD layer attends over, for the one model this cache is used with."""
         if self._prepared is None:
             self._prepared = _prepare(model, self)
         return self._prepared
 
+    def prepared_bytes(self) -> int:
+        """Bytes that `layers` holds for the layers, 0 before its first use."""
+        return sum(layer.memory_bytes() for layer in self._prepared or [])
+
 
 @torch.no_grad()
-def _prepare(model: LanguageModel, cache: KeyCache) -> list[LayerMemory]:
+def _prepare(model: LanguageModel, cache: KeyCache) -> list[LayerMemory] | list[Scores]:
+    weight, n = model.emb.weight, len(cache)
+    if n == 0:
+        return []
+    if cache.form != "materialised" and weight.device.type == "cpu" and model.config.rope is None:
+        tokens = Tokens.of(cache.ids.cpu(), cache.chain_starts.cpu(), model.config.vocab_size)
+        form = cache.form or choose_form(
+            model.config, n, len(tokens.first), weight.dtype, weight.device, cache.memory_budget
+        )
+        if form != "materialised":
+            return MAKERS[form](model, tokens, cache.keys.cpu())
+    return _materialised(model, cache)
+
+
+@torch.no_grad()
+def _materialised(model: LanguageModel, cache: KeyCache) -> list[LayerMemory]:
     device, dtype = model.emb.weight.device, model.emb.weight.dtype
     ids, keys = cache.ids.to(device), cache.keys.to(device=device, dtype=dtype)
     config, n = model.config, len(cache.ids)
@@ -85,7 +124,9 @@ def _prepare(model: LanguageModel, cache: KeyCache) -> list[LayerMemory]:
     before = torch.where(begins, -1, torch.cat((ids[:1], ids[:-1])))
     codes = (before + 1) * config.vocab_size + ids
     unique, bigram = torch.unique(codes, return_inverse=True)
-    if n * config.n_embd * config.n_gold * 4 > FLOAT32_MEMORY_BYTES and dtype == torch.float32:
+    choose_form(config, n, len(unique), dtype, device, cache.memory_budget)  # Raises where it does not fit.
+    bound = min(FLOAT32_MEMORY_BYTES, cache.memory_budget or FLOAT32_MEMORY_BYTES)
+    if form_bytes("float32", config, n, len(unique), torch.float32) > bound and dtype == torch.float32:
         held = torch.bfloat16
     else:
         held = dtype

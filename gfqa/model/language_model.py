@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gfqa.errors import ModelError, NotCacheable
-from gfqa.kernels.gold_attention import LayerMemory
+from gfqa.kernels.gold_attention import LayerMemory, Scores
 from gfqa.model.channel_mix import CHANNEL_MIXES
 from gfqa.model.config import ModelConfig
 from gfqa.model.finch import FinchTimeMix
@@ -154,7 +154,8 @@ class LanguageModel(nn.Module):
         x, blocks = self.lower_half(e, state)
         state = replace(state, blocks=blocks + state.blocks[len(blocks) :])
         if self.config.n_gold:
-            x, state = self._upper_half(x, e, ids, self.w_kv_cache_a(x).float(), state, memory, attention)
+            compressed = self.w_kv_cache_a(x).float()
+            x, state = self._upper_half(x, e, ids, compressed, state, memory, attention, last_only)
         else:
             state = replace(state, position=state.position + ids.shape[1])
         return self.logits(x[:, -1:] if last_only else x), state
@@ -168,8 +169,12 @@ class LanguageModel(nn.Module):
         state: ModelState,
         memory: KeyCache | None,
         attention: list[Tensor] | None,
+        last_only: bool = False,
     ) -> tuple[Tensor, ModelState]:
-        """The GOLD layers over new tokens x [B, T, C], whose ids, embeddings and compressed keys are given."""
+        """The GOLD layers over new tokens x [B, T, C], whose ids, embeddings and compressed keys are given.
+
+        With `last_only` the output is right at the last position only, and has a few others before it.
+        """
         config = self.config
         n_memory = len(memory) if memory is not None else 0
         o, kappa = rms(e), self.decompress(e, compressed)
@@ -182,9 +187,12 @@ class LanguageModel(nn.Module):
             self._query_scale(n_memory + state.length, ids),
             first_position=n_memory,
         )
-        layers: list[LayerMemory] = memory.layers(self) if memory is not None and n_memory else []
+        layers: list[LayerMemory] | list[Scores] = memory.layers(self) if memory is not None and n_memory else []
         states = list(state.blocks)
         for i, layer in enumerate(range(config.n_layer - config.n_gold, config.n_layer)):
+            if last_only:
+                # Keys and values do not come from the stream, so a block reaches back by its two token shifts only.
+                x = x[:, -(2 * (config.n_layer - layer) + 1) :]
             x, states[layer] = self.blocks[layer](
                 x, states[layer], None, inputs, layers[i] if layers else None, attention
             )
@@ -257,7 +265,8 @@ class LanguageModel(nn.Module):
     def _resume_tail(self, cache: KeyCache, state: ModelState, tail: Tensor) -> tuple[ModelState, KeyCache]:
         n, n_tail = len(cache), len(tail)
         cut = n - n_tail
-        memory = KeyCache(cache.ids[:cut], cache.keys[:cut], cache.chain_starts[: 1 if cut else 0])
+        starts = cache.chain_starts[: 1 if cut else 0]
+        memory = KeyCache(cache.ids[:cut], cache.keys[:cut], starts, memory_budget=cache.memory_budget)
         device = self.emb.weight.device
         if cut:
             state = replace(

@@ -1,10 +1,11 @@
-"""Small pieces every mixer uses: norms, the token shift, rotary encoding."""
+"""Small pieces every mixer uses: norms, the state of the token shift, rotary encoding."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from gfqa.kernels.token_shift import previous_token as previous_token
 from gfqa.model.config import Rope
 
 
@@ -13,19 +14,6 @@ def rms(z: Tensor) -> Tensor:
     z32 = z.float()
     root_mean_square = torch.linalg.vector_norm(z32, dim=-1, keepdim=True) * z.shape[-1] ** -0.5
     return (z32 / (root_mean_square + 1e-8)).to(z.dtype)
-
-
-def previous_token(x: Tensor, before: Tensor | None, starts: Tensor | None = None) -> Tensor:
-    """x shifted by one token: [B, T, C] -> [B, T, C].
-
-    before: [B, C], the token ahead of the first (None: the zero vector). starts: bool [B, T], True where a chain begins,
-    whose predecessor is the zero vector.
-    """
-    first = torch.zeros_like(x[:, :1]) if before is None else before.to(x.dtype).unsqueeze(1)
-    shifted = torch.cat((first, x[:, :-1]), dim=1) if x.shape[1] else x
-    if starts is not None:
-        shifted = shifted.masked_fill(starts.unsqueeze(-1), 0.0)
-    return shifted
 
 
 def last_token(x: Tensor, before: Tensor | None) -> Tensor | None:

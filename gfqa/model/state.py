@@ -5,7 +5,8 @@ No call changes the state it was given; every call returns a new one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -49,6 +50,11 @@ class ModelState:
         """Tokens of the chain so far that the state itself holds."""
         return 0 if self.ids is None else self.ids.shape[1]
 
+    def rows(self, index: Tensor) -> ModelState:
+        """The chains number `index` [n] (int64) of the batch, in that order; one may be named several times."""
+        blocks = tuple(replace(block, **_rows(block, index)) for block in self.blocks)
+        return replace(self, blocks=blocks, **_rows(self, index))
+
     def with_block(self, layer: int, block: BlockState) -> ModelState:
         return replace(self, blocks=(*self.blocks[:layer], block, *self.blocks[layer + 1 :]))
 
@@ -56,3 +62,8 @@ class ModelState:
 def empty_state(n_layer: int) -> ModelState:
     """The zero state every chain begins with."""
     return ModelState(blocks=(BlockState(),) * n_layer)
+
+
+def _rows(part: BlockState | ModelState, index: Tensor) -> dict[str, Any]:
+    values = ((field.name, getattr(part, field.name)) for field in fields(part))
+    return {name: value[index] for name, value in values if isinstance(value, Tensor)}

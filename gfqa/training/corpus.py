@@ -1,15 +1,12 @@
 """The pre-training text: bare git directories and ready question sets to sharded JSONL.xz, the same bytes every time.
 
-    python -m gfqa.training.corpus --mirror DIR --ready DIR --out DIR
-
-`--mirror` holds `<owner>+<name>/repo` bare git directories, `--ready` the question sets. `--out` receives
+`mirror` holds `<owner>+<name>/repo` bare git directories, `ready` the question sets. `out` receives
 `shard-000.jsonl.xz`, ... (one document a line: source, path, kind, text), `heldout/heldout.jsonl.xz` (about half a percent,
 never in a shard) and `manifest.json`. Files of one source stay consecutive in groups of about 200 kB; the groups are shuffled.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
@@ -261,19 +258,3 @@ def _fill(groups: list[list[Row]]) -> list[list[Row]]:
         shards[-1] += group
         size += sum(len(row["text"].encode()) for row in group)
     return shards
-
-
-def main() -> None:
-    """Command line: see the module docstring."""
-    parser = argparse.ArgumentParser(prog="python -m gfqa.training.corpus")
-    for name in ("mirror", "ready", "out"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--workers", type=int, default=2)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    manifest = build(arguments.mirror, arguments.ready, arguments.out, arguments.workers)
-    log.info("%s", json.dumps({key: value for key, value in manifest.items() if key != "sources"}))
-
-
-if __name__ == "__main__":
-    main()

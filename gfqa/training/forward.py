@@ -2,7 +2,7 @@
 
 A row is `T` positions; a chain begins wherever `starts` is True, always at a multiple of the WKV chunk. Language-modelling
 rows let every position attend to all before it, so that earlier chains are the memory of later ones. Question rows hold
-documents first and question chains behind them; `spans` says which documents a question sees.
+documents first and question chains behind them; `spans` says which run of document positions a question sees.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ from gfqa.model.state import BlockState
 
 @dataclass
 class Spans:
-    """Who sees whom in a question row: context number of documents and questions, chain number of every position.
+    """Who sees whom in a question row of Td document and Tq question positions.
 
-    document_context [B, Td]: -1 at padding. question_context [B, Tq]: -2 where there is no question. chain [B, Tq].
-    visible [B, Tq]: how many keys the position sees.
+    document [B, Td]: True where a document's token stands, False at padding. A question position sees its own chain up to
+    itself and the document positions first <= k < last: first, last [B, Tq]. chain [B, Tq]: the number of its chain.
+    visible [B, Tq]: how many keys it sees.
     """
 
-    document_context: Tensor
-    question_context: Tensor
+    document: Tensor
+    first: Tensor
+    last: Tensor
     chain: Tensor
     visible: Tensor
 
@@ -125,8 +127,10 @@ def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def dense_mask(spans: Spans) -> Tensor:
-    """bool [B, 1, Tq, Td + Tq]: a question sees its context's documents and its own chain up to itself."""
-    documents = spans.question_context[:, :, None] == spans.document_context[:, None, :]
+    """bool [B, 1, Tq, Td + Tq]: a question sees its run of documents and its own chain up to itself."""
+    at = torch.arange(spans.document.shape[1], device=spans.document.device)
+    inside = (at >= spans.first[:, :, None]) & (at < spans.last[:, :, None])
+    documents = inside & spans.document[:, None, :]
     n = spans.chain.shape[1]
     causal_part = torch.ones(n, n, dtype=torch.bool, device=spans.chain.device).tril()
     own = (spans.chain[:, :, None] == spans.chain[:, None, :]) & causal_part
@@ -149,18 +153,18 @@ class FlexMask:
     """
 
     def __init__(self, spans: Spans) -> None:
-        self._n_documents, self._n_questions = spans.document_context.shape[1], spans.chain.shape[1]
+        self._n_documents, self._n_questions = spans.document.shape[1], spans.chain.shape[1]
         n_documents = self._n_documents
-        key_context = F.pad(spans.document_context, (0, self._n_questions), value=-1)
+        document = F.pad(spans.document.int(), (0, self._n_questions))
         key_chain = F.pad(spans.chain, (n_documents, 0), value=-1)
-        question_context, chain = spans.question_context.clone(), spans.chain.clone()
-        self._key_context, self._key_chain = key_context, key_chain
-        self._question_context, self._chain = question_context, chain
+        first, last, chain = spans.first.clone(), spans.last.clone(), spans.chain.clone()
+        self._document, self._key_chain = document, key_chain
+        self._first, self._last, self._chain = first, last, chain
 
         def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            document = question_context[b, q] == key_context[b, k]
+            inside = (document[b, k] > 0) & (k >= first[b, q]) & (k < last[b, q])
             own = (chain[b, q] == key_chain[b, k]) & (k - n_documents <= q)
-            return document | own
+            return inside | own
 
         self._sees = sees
 
@@ -168,9 +172,10 @@ class FlexMask:
         """The block mask of one batch, of the shape this object was made for."""
         from torch.nn.attention.flex_attention import create_block_mask
 
-        self._key_context[:, : self._n_documents].copy_(spans.document_context)
+        self._document[:, : self._n_documents].copy_(spans.document)
         self._key_chain[:, self._n_documents :].copy_(spans.chain)
-        self._question_context.copy_(spans.question_context)
+        self._first.copy_(spans.first)
+        self._last.copy_(spans.last)
         self._chain.copy_(spans.chain)
         total = self._n_documents + self._n_questions
         on_gpu, batch = self._chain.is_cuda, self._chain.shape[0]

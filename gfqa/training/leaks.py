@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gfqa.training.questions.units import read_jsonl
 
@@ -26,6 +27,9 @@ LEAST = 8
 """Documents with fewer shingles say nothing."""
 _BOILERPLATE = 3
 """A shingle in this many evaluation documents is a licence header or the like."""
+
+ARTICLE_SETS = frozenset({"squad", "fairytaleqa", "covidqa"})
+"""Question sets whose groups are articles: paragraphs of one article tell each other's answers."""
 
 _SHARED = re.compile(r"(^|/)(\.github|\.git|LICEN[CS]E|COPYING|NOTICE)", re.IGNORECASE)
 """Files that repositories share by nature: licences and workflow templates. The evaluation asks nothing about them."""
@@ -56,10 +60,10 @@ class Held:
     questions: set[str] = field(default_factory=set)
 
     def add_document(self, name: str, text: str) -> None:
-        """Every WORDS-th shingle: training texts are compared at every position, so no shift is missed."""
-        number, found = len(self.names), set(shingles(text, WORDS))
+        """Every shingle: training texts are compared at every WORDS-th position, so no shift is missed."""
+        number, found = len(self.names), set(shingles(text))
         self.names.append(name)
-        self.sizes.append(len(found))
+        self.sizes.append(len(found) // WORDS)
         for value in found:
             self.owners.setdefault(value, []).append(number)
 
@@ -71,7 +75,7 @@ class Held:
     def matches(self, text: str) -> list[str]:
         """Names of evaluation documents of which SHARE of the shingles stand in `text`."""
         hits: Counter[int] = Counter()
-        for value in set(shingles(text)):
+        for value in set(shingles(text, WORDS)):
             owners = self.owners.get(value, ())
             if len(owners) < _BOILERPLATE:
                 hits.update(owners)
@@ -101,6 +105,24 @@ def held_out(ready: Path | None, repositories: Path | None) -> Held:
             if usable and not _SHARED.search(name):
                 held.add_document(name, file.read_bytes().decode("utf-8", "ignore"))
     return held
+
+
+def without_leaks(records: Iterable[dict[str, Any]], held: Held) -> tuple[list[dict[str, Any]], list[str], int]:
+    """Question units that may be trained on, what was dropped ("group/path has document"), questions dropped.
+
+    An article goes as a whole when one of its paragraphs is the evaluation's; questions that the evaluation asks go alone.
+    """
+    found = [(record, held.matches(record["text"])) for record in records]
+    dropped = [f"{record['group']}/{record['path']} has {names[0]}" for record, names in found if names]
+    articles = {record["group"] for record, names in found if names and record["set"] in ARTICLE_SETS}
+    kept, unasked = [], 0
+    for record, names in found:
+        if names or (record["set"] in ARTICLE_SETS and record["group"] in articles):
+            continue
+        qas = [qa for qa in record["qas"] if not held.asks(qa["q"])]
+        unasked += len(record["qas"]) - len(qas)
+        kept.append({**record, "qas": qas})
+    return kept, dropped, unasked
 
 
 def check(held: Held, files: Iterable[Path]) -> dict[str, object]:

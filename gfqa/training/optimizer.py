@@ -1,13 +1,15 @@
 """Muon for the matrices inside the blocks, AdamW for everything else; float32 masters of bfloat16 weights.
 
 Muon (momentum, then an approximate orthogonalisation of the update) works on whole matrices; same-shaped matrices are
-stacked so that a step is a handful of batched products.
+stacked so that a step is a handful of batched products. With `round_weights` the model computes with its shipped form while
+the masters keep the small steps: the gradient passes straight through the rounding.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -46,27 +48,43 @@ def orthogonalised(update: Tensor, steps: int = 5) -> Tensor:
     return x.mT if tall else x
 
 
+def shipped_form(value: Tensor, *, stacked: bool = False) -> Tensor:
+    """A parameter as it comes back from the shipped file (`model.checkpoint.quantised`), float32.
+
+    value: one parameter; with `stacked`, same-shaped ones along a first dimension.
+    """
+    value = value.float()
+    one = value[0] if stacked else value
+    if one.dim() >= 2 and one.numel() >= 4096:
+        scale = (value.abs().amax(dim=-1, keepdim=True) / 127).clamp(min=6.2e-5).half().float()
+        return torch.round(value / scale).clamp(-127, 127) * scale
+    return value.half().float()
+
+
 class Optimizer:
     """Updates a model's parameters from their gradients; `lr_factor` is the schedule's value of the moment."""
 
     def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
         self.config = config
         self.steps = 0
-        by_shape: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+        self.round_weights = False
+        by_shape: dict[tuple[int, ...], list[tuple[str, Tensor]]] = defaultdict(list)
         others: list[tuple[str, Tensor]] = []
         for name, parameter in model.named_parameters():
             if config.use_muon and MATRIX.fullmatch(name):
-                by_shape[tuple(parameter.shape)].append(parameter)
+                by_shape[tuple(parameter.shape)].append((name, parameter))
             else:
                 others.append((name, parameter))
+        self.stack_names = [[name for name, _ in named] for named in by_shape.values()]
         self.stacks = [
             (
-                params,
-                torch.stack([p.detach().float() for p in params]),
-                torch.zeros(len(params), *shape, device=params[0].device),
+                [p for _, p in named],
+                torch.stack([p.detach().float() for _, p in named]),
+                torch.zeros(len(named), *shape, device=named[0][1].device),
             )
-            for shape, params in by_shape.items()
+            for shape, named in by_shape.items()
         ]
+        self.adam_names = [name for name, _ in others]
         self.adam = [p for _, p in others]
         self.adam_rate = [
             config.embedding_lr
@@ -78,6 +96,27 @@ class Optimizer:
         self.master = [p.detach().float().clone() for p in self.adam]
         self.first = [torch.zeros_like(m) for m in self.master]
         self.second = [torch.zeros_like(m) for m in self.master]
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """(name, tensor) of everything that a step changes: masters and moments, float32. The tensors are the live ones."""
+        for names, (_, master, momentum) in zip(self.stack_names, self.stacks):
+            for i, name in enumerate(names):
+                yield f"{name}.master", master[i]
+                yield f"{name}.momentum", momentum[i]
+        for name, master, first, second in zip(self.adam_names, self.master, self.first, self.second):
+            yield from ((f"{name}.master", master), (f"{name}.first", first), (f"{name}.second", second))
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Write the masters into the model's parameters, in their shipped form where `round_weights`."""
+        for params, master, _ in self.stacks:
+            published = shipped_form(master, stacked=True) if self.round_weights else master
+            torch._foreach_copy_(params, list(published.unbind(0)))
+        others = self.master
+        if self.round_weights:
+            # Base decays are shipped as they are.
+            others = [m if n.endswith("time_decay") else shipped_form(m) for n, m in zip(self.adam_names, self.master)]
+        torch._foreach_copy_(self.adam, others)
 
     @torch.no_grad()
     def step(self, lr_factor: float) -> Tensor:
@@ -94,7 +133,6 @@ class Optimizer:
             rate = config.muon_lr * lr_factor
             master.mul_(1 - rate * config.weight_decay)
             master.add_(update, alpha=-rate * max(1.0, master.shape[-2] / master.shape[-1]) ** 0.5)
-            torch._foreach_copy_(params, list(master.unbind(0)))
         gradients = [
             torch.zeros_like(m) if p.grad is None else p.grad.float() * scale for p, m in zip(self.adam, self.master)
         ]
@@ -111,5 +149,5 @@ class Optimizer:
         torch._foreach_mul_(self.master, [1 - r * d for r, d in zip(rates, self.adam_decay)])
         torch._foreach_mul_(update_list, [-r / correct1 for r in rates])
         torch._foreach_add_(self.master, update_list)
-        torch._foreach_copy_(self.adam, self.master)
+        self.publish()
         return norm

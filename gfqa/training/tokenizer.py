@@ -1,18 +1,14 @@
 """Trains the shipped SentencePiece vocabulary on a representative sample of the text corpus.
 
-    python -m gfqa.training.tokenizer --corpus DIR --out FILE [--kind bpe|unigram] [--sample-mb 36]
-
 Identity normalisation, byte fallback, no dummy prefix, no folded spaces, digits split; runs of spaces, tabs, line ends and
 line ends with an indent are pieces; words never join with punctuation, so a name has the same ids wherever it stands.
-Logs bytes per token and encode speed on `heldout/heldout.jsonl.xz` of the corpus.
+`measure` gives bytes per token and encode speed on `heldout/heldout.jsonl.xz` of the corpus.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
-import logging
 import lzma
 import time
 from collections.abc import Iterator
@@ -23,8 +19,6 @@ import sentencepiece
 from gfqa.errors import UsageError
 from gfqa.tokenizer import load_tokenizer
 from gfqa.tokenizer.pieces import CONTROL_NAMES
-
-log = logging.getLogger(__name__)
 
 VOCABULARY = 16_384
 SHARE = {"code": 0.32, "docs": 0.40, "prose": 0.28}
@@ -53,7 +47,7 @@ def sample_lines(corpus: Path, sample_mb: float) -> Iterator[str]:
     """Lines of about `sample_mb` of text in the shares of SHARE, from shards at even distances; parts of long documents."""
     shards = sorted(corpus.glob("shard-*.jsonl.xz"))
     if not shards:
-        raise UsageError(f"{corpus} has no shard-*.jsonl.xz.", hint="Run python -m gfqa.training.corpus first.")
+        raise UsageError(f"{corpus} has no shard-*.jsonl.xz.", hint="Make the corpus first: gfqa train data corpus.")
     chosen = shards[:: max(1, len(shards) // 6)]
     for shard in chosen:
         room = {kind: share * sample_mb * 1e6 / len(chosen) for kind, share in SHARE.items()}
@@ -118,22 +112,3 @@ def measure(corpus: Path, model: Path) -> dict[str, float]:
     result = {f"bytes_per_token_{kind}": round(size[kind] / tokens[kind], 3) for kind in sorted(size)}
     result["encode_mb_per_s"] = round(sum(size.values()) / 1e6 / seconds, 1)
     return result
-
-
-def main() -> None:
-    """Command line: see the module docstring."""
-    parser = argparse.ArgumentParser(prog="python -m gfqa.training.tokenizer")
-    parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--kind", choices=("bpe", "unigram"), default="bpe")
-    parser.add_argument("--sample-mb", type=float, default=36.0)
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    start = time.perf_counter()
-    train(arguments.corpus, arguments.out, arguments.kind, arguments.sample_mb)
-    log.info("%s: %s bytes after %.0f s", arguments.out, arguments.out.stat().st_size, time.perf_counter() - start)
-    log.info("%s", json.dumps(measure(arguments.corpus, arguments.out)))
-
-
-if __name__ == "__main__":
-    main()

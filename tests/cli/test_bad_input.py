@@ -159,7 +159,7 @@ def test_a_shipped_reader_that_is_missing(
     gfqa: Run, project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("GFQA_MODEL")
-    monkeypatch.setattr("gfqa.reader.SHIPPED", tmp_path / "nothing")
+    monkeypatch.setattr("gfqa.model_folders.SHIPPED", tmp_path / "nothing")
     check(gfqa("ingest", project), 6, "holds no reader")
 
 

@@ -172,3 +172,17 @@ def test_int8_keys():
     error = (dequantise_keys(codes, scale) - keys).abs().amax(-1)
     assert (error <= 0.51 * scale.float() + 1e-3 * keys.abs().amax(-1)).all()
     assert torch.equal(rounded(rounded(keys[20:], "int8"), "int8"), rounded(keys[20:], "int8"))
+
+
+@pytest.mark.parametrize("length", [1, 4, 5, 6, 12])
+def test_the_last_token_alone_is_the_last_of_all(model, length):
+    documents, question, step = [tokens(n, n) for n in (33, 20)], tokens(length, 7), tokens(1, 8)
+    memory, whole, alone = cache_of(model, documents), [], []
+    logits, state = model.decode(question[None], None, memory, attention=whole)
+    last, last_state = model.decode(question[None], None, memory, attention=alone, last_only=True)
+    torch.testing.assert_close(last[:, 0], logits[:, -1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.stack(alone), torch.stack(whole), rtol=1e-5, atol=1e-6)
+    # The state after it holds everything the next token needs.
+    expected, _ = model.decode(step[None], state, memory)
+    got, _ = model.decode(step[None], last_state, memory)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.nn.attention.flex_attention import create_mask
 
 from gfqa.model import KeyCache, LanguageModel, ModelConfig
 from gfqa.model.init import init_weights
 from gfqa.model.key_cache import rounded
-from gfqa.training.forward import Forward, Spans
+from gfqa.training.forward import FlexMask, Forward, Spans, dense_mask
 from gfqa.training.optimizer import Optimizer, OptimizerConfig, orthogonalised
 
 CHUNK = 64
@@ -37,14 +38,16 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
     n_docs, n_questions = 256 + CHUNK, 192
     ids = torch.zeros(1, n_docs + n_questions, dtype=torch.long)
     starts = torch.zeros(1, n_docs + n_questions, dtype=torch.bool)
-    document_context = torch.full((1, n_docs), -1)
-    position = 0
+    document_mask = torch.zeros(1, n_docs, dtype=torch.bool)
+    position, spans_of = 0, {}
     for document, context in zip(documents, contexts, strict=True):
         ids[0, position : position + len(document)] = document
-        document_context[0, position : position + len(document)] = context
+        document_mask[0, position : position + len(document)] = True
+        low, _ = spans_of.get(context, (position, 0))
+        spans_of[context] = (low, position + len(document))
         starts[0, position] = True
         position += -(-len(document) // CHUNK) * CHUNK
-    question_context = torch.full((1, n_questions), -2)
+    seen_from, seen_to = (torch.zeros(1, n_questions, dtype=torch.int32) for _ in range(2))
     chain = torch.arange(n_questions)[None] // CHUNK * CHUNK
     visible = torch.ones(1, n_questions)
     targets = torch.full((1, n_questions), -1)
@@ -54,14 +57,14 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
         seen = sum(len(d) for d, c in zip(documents, contexts, strict=True) if c == context)
         ids[0, n_docs + slot : n_docs + slot + n] = question
         starts[0, n_docs + slot] = True
-        question_context[0, slot : slot + n] = context
+        seen_from[0, slot : slot + n], seen_to[0, slot : slot + n] = spans_of[context]
         end = slot + -(-n // CHUNK) * CHUNK
         chain[0, slot:end] = slot
         visible[0, slot : slot + n] = seen + torch.arange(1, n + 1)
         targets[0, slot : slot + n - 1] = question[1:]
         slot = end
     forward = Forward(model, compiled=False, flex=False)
-    spans = Spans(document_context, question_context, chain, visible)
+    spans = Spans(document_mask, seen_from, seen_to, chain, visible)
     loss, hits = forward.questions(ids, starts, targets, spans, round_keys)
 
     expected, expected_hits = torch.zeros(()), []
@@ -82,6 +85,22 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
     else:
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
         assert hits.view(targets.shape)[targets >= 0].tolist() == expected_hits
+
+
+def test_the_block_mask_says_what_the_dense_mask_says():
+    generator = torch.Generator().manual_seed(9)
+
+    def spans(seed):
+        at = torch.randint(0, 128, (2, 128, 2), generator=torch.Generator().manual_seed(seed)).sort(dim=-1).values
+        chain = torch.arange(128).expand(2, 128) // CHUNK * CHUNK
+        return Spans(torch.rand(2, 128, generator=generator) > 0.3, at[..., 0], at[..., 1], chain, torch.ones(2, 128))
+
+    mask = FlexMask(spans(1))
+    for seed in (1, 2):
+        now = spans(seed)
+        mask.of(now)
+        said = create_mask(mask._sees, 2, None, 128, 256, device="cpu")
+        assert torch.equal(said, dense_mask(now))
 
 
 def test_a_language_row_is_the_forward_pass():

@@ -14,6 +14,7 @@ from gfqa.training.questions.documentation import documentation_facts
 from gfqa.training.questions.facts import FileFacts, Repository, sentence_of
 from gfqa.training.questions.other_code import c_facts, go_facts, java_facts, javascript_facts, rust_facts
 from gfqa.training.questions.python_code import python_facts
+from gfqa.training.questions.sentences import purpose, readings, sentence_facts
 from gfqa.training.questions.units import cut_at_line, is_verbatim, read_jsonl, write_jsonl
 from gfqa.training.questions.vary import keywords, lower, vary
 
@@ -94,6 +95,19 @@ def test_units_of_a_tree(tmp_path: Path) -> None:
     assert units == list(repository_units(tmp_path / "owner__repo"))
 
 
+def test_the_evaluation_asks_what_it_asked_and_training_asks_little_of_tests(tmp_path: Path) -> None:
+    (tmp_path / "o__r/tests").mkdir(parents=True)
+    (tmp_path / "o__r/client.py").write_text(PYTHON)
+    (tmp_path / "o__r/tests/test_client.py").write_text("\n".join(f"VALUE_{i} = {i}00" for i in range(40)) + "\n")
+    trained, held = (
+        {unit["path"]: unit["qas"] for unit in repository_units(tmp_path / "o__r", held_out=held_out)}
+        for held_out in (False, True)
+    )
+    assert {"purpose", "purpose_where"} <= {qa["kind"] for qa in trained["client.py"]}
+    assert not {"purpose", "purpose_where"} & {qa["kind"] for qa in held["client.py"]}
+    assert len(trained["tests/test_client.py"]) == 10 < len(held["tests/test_client.py"])
+
+
 def test_held_out_phrasings_share_no_template_with_training() -> None:
     for kind in phrasings.kinds():
         train, held = phrasings.templates(kind), phrasings.templates(kind, True)
@@ -105,6 +119,51 @@ def test_held_out_phrasings_share_no_template_with_training() -> None:
 def test_slots_may_hold_braces_and_brackets() -> None:
     text = phrasings.say("constant", {"name": "A[{f}|b]"}, random.Random(1))
     assert "A[{f}|b]" in text
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kind", "asked", "answer"),
+    [
+        ("To restore a copy, run `extract`.", "how", "restore a copy", "run `extract`"),
+        ("Use `tar -x` to unpack the archive.", "with_what", "unpack the archive", "`tar -x`"),
+        ("The default of max_size is 20.", "default_of", "max_size", "20"),
+        ("The server listens on port 8471.", "asked", "what does the server listen on", "port 8471"),
+        ("Copies are kept in the folder backup.", "asked", "where are Copies kept", "in the folder backup"),
+        ("The parser was added in version 2.1.", "asked", "when was the parser added", "version 2.1"),
+        ("If the bank cannot be reached, old rates are used.", "what_if", "the bank cannot be reached", "old rates are used"),
+        ("The maximum number of tags is 50.", "asked", "what is the maximum number of tags", "50"),
+    ],
+)  # fmt: skip
+def test_sentences_that_give_a_question_away(sentence: str, kind: str, asked: str, answer: str) -> None:
+    assert (kind, [asked], answer) in [(k, list(slots.values()), a) for k, slots, a in readings(sentence)]
+
+
+def test_sentences_that_point_elsewhere_say_nothing() -> None:
+    file = FileFacts(
+        "a.md", "This is a page about nothing.\nTo build it, run the following command:\nIt requires a key.\n"
+    )
+    sentence_facts(file)
+    assert file.facts == []
+
+
+def test_a_sentence_over_two_lines_is_read_where_its_answer_is_on_one() -> None:
+    text = (
+        "# Harbour\n\nThere are three. Berta is the only crane that lifts containers, so ships\n"
+        "wait when it stops. Lists are kept\nfor 60 days in the folder lists.\n"
+    )
+    file = FileFacts("a.md", text)
+    sentence_facts(file)
+    found = {(fact.names[0].get("q"), fact.answers[0], fact.line) for fact in file.facts}
+    assert ("which crane lifts containers", "Berta", 3) in found
+    assert all(fact.answers[0] in text.split("\n")[fact.line - 1] for fact in file.facts)
+
+
+def test_purpose_turns_the_verb() -> None:
+    assert purpose("Reads the configuration file.") == {
+        "d": "read the configuration file", "s": "reads the configuration file"
+    }  # fmt: skip
+    assert purpose("Apply a patch to it")["s"] == "applies a patch to it"  # type: ignore[index]
+    assert purpose("The queue of jobs.") is None
 
 
 def test_vary_keeps_code_words() -> None:
@@ -154,4 +213,7 @@ def test_corpus_shards_give_documentation_units(tmp_path: Path) -> None:
     units = list(corpus_units([tmp_path / "shard.jsonl.xz"], files=3))
     assert len(units) == 3
     assert all(unit["group"] == "a/b" and is_verbatim(unit) for unit in units)
-    assert all(unit["path"] in qa["q"] or Path(unit["path"]).name in qa["q"] for unit in units for qa in unit["qas"])
+    # Every page has the same two headings, so a heading alone would not say which page is meant.
+    headings = [(unit["path"], qa["q"]) for unit in units for qa in unit["qas"] if qa["kind"] == "heading"]
+    assert headings
+    assert all(path in asked or Path(path).name in asked for path, asked in headings)

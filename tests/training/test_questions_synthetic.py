@@ -63,3 +63,19 @@ def test_vocabularies_of_training_and_evaluation_are_disjoint() -> None:
     lines = [str(i) for i in range(10)]
     assert sorted([*split_templates(lines, True), *split_templates(lines, False)], key=int) == lines
     assert len(distinct(train.key, random.Random(0), 200)) == 200
+
+
+def test_values_before_their_keys_are_marked_and_only_trained_on() -> None:
+    kinds = {False: set(), True: set()}  # type: ignore[var-annotated]
+    for seed in range(40):
+        for held_out in kinds:
+            for unit in synthetic.make("needle", random.Random(seed), lambda rng: HAYSTACK, held_out=held_out):
+                for qa in unit["qas"]:
+                    kinds[held_out].add(qa["kind"])
+                    line = next((line for line in unit["text"].split("\n") if qa["names"][0] in line), "")
+                    if qa["kind"] == "needle_before" and line.count(qa["a"][0]) == 1:
+                        assert line.index(qa["a"][0]) < line.index(qa["names"][0])
+    assert "needle_before" in kinds[False]
+    for form in (*synthetic._NEEDLES_BEFORE, *synthetic._PAIRS_BEFORE):
+        assert form not in split_templates(synthetic._NEEDLES, True) + split_templates(synthetic._PAIR_FORMS, True)
+        assert form.index("{v}") < form.index("{k}")

@@ -6,9 +6,12 @@ the GPU form. `wkv6` picks: CUDA tensors go to Triton, others to the chunked for
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gfqa.kernels.wkv6 import chunked, reference
+from gfqa.kernels.wkv6.decay import log_decay as log_decay_of
+from gfqa.kernels.wkv6.decay import scaled_keys
 
 CHUNK = chunked.CHUNK
 """Tokens per chunk: `starts` may be True only at multiples of it (the reference takes any position)."""
@@ -57,3 +60,35 @@ def wkv6(
     if backend == "reference":
         return reference.wkv6(r, k, v, log_decay, u, state, starts=starts, floor=floor)
     raise ValueError(f"no WKV backend is called {backend!r}; there are reference, chunked and triton")
+
+
+def finch_wkv(
+    r: Tensor,
+    k: Tensor,
+    v: Tensor,
+    w: Tensor,
+    bias: Tensor,
+    u: Tensor | None = None,
+    state: Tensor | None = None,
+    *,
+    starts: Tensor | None = None,
+    floor: float | None = None,
+    scale_keys: bool = False,
+    backend: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`wkv6` from a layer's decay activation: log decays are `decay.log_decay(bias + w, floor)`.
+
+    Args:
+        w: [B, T, H, N] float32 or bfloat16; bias: [H, N], added in float32 where it is float32.
+        scale_keys: keys times one minus the decay (Finch-C2).
+        floor, and the rest: as `wkv6`. Without gradients the Triton form does all of it inside its kernels.
+    """
+    needs_gradient = torch.is_grad_enabled() and any(x.requires_grad for x in (r, k, v, w, bias))
+    if (backend == "triton" or (backend is None and r.is_cuda and r.shape[1] > 1)) and not needs_gradient:
+        from gfqa.kernels.wkv6 import triton
+
+        return triton.finch_wkv(r, k, v, w, bias, u, state, starts=starts, floor=floor, scale_keys=scale_keys)
+    decays = log_decay_of(bias + w, floor)
+    if scale_keys:
+        k = scaled_keys(k, decays)
+    return wkv6(r, k, v, decays, u, state, starts=starts, floor=floor, backend=backend)

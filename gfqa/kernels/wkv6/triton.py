@@ -1,30 +1,45 @@
-"""The WKV recurrence on a GPU: launches of `triton_kernels` as two opaque operators, forward and backward.
+"""The WKV recurrence on a GPU: launches of the Triton kernels as opaque operators, forward, backward and without gradients.
 
-Forward: what every chunk of 64 tokens adds to the state (all chunks at once), a scan of the state over chunks, and the
-outputs (all chunks at once). The states before each chunk are kept for backward, in the type of the inputs: they are
-operands of matrix products in that type. torch.compile sees `gfqa::wkv6_forward` and `gfqa::wkv6_backward`.
+Forward: what every span of chunks adds to the state (all spans at once), a scan of the state over spans, the outputs (all
+spans at once); see `triton_read`. For backward the states before each chunk of 64 tokens are kept, in the type of the inputs:
+they are operands of matrix products in that type. torch.compile sees `gfqa::wkv6_forward`, `gfqa::wkv6_backward` and
+`gfqa::wkv6_read`.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 import os
 
 import torch
 from torch import Tensor
 
-from gfqa.kernels.wkv6 import triton_kernels as kernels
+from gfqa.kernels.wkv6 import triton_kernels, triton_read
 from gfqa.kernels.wkv6.chunked import CHUNK, EXPONENT_LIMIT
 
 HEAD_SIZES = (16, 32, 64)
-SUB_CHUNK = 16
 
 FLOAT32_PRODUCTS = "tf32x3"
 """How matrix products of float32 inputs run: three TF32 products, close to float32; "ieee" is exact and slow."""
 
-SCAN_TILE, SCAN_GROUP = 64, 16
-"""State entries per program of the scan, and chunks it loads at once (fewer where there are fewer)."""
+LAUNCH: dict[str, dict[str, int]] = {
+    "span_update": {"num_warps": 4, "num_stages": 3, "C": 64},
+    "bounded_output": {"num_warps": 4, "num_stages": 2, "C": 64},
+    "any_output": {"num_warps": 8, "num_stages": 1, "C": 64},
+    "bounded_training": {"num_warps": 8, "num_stages": 2, "C": CHUNK},
+    "any_training": {"num_warps": 8, "num_stages": 1, "C": CHUNK},
+    "scan": {"num_warps": 2, "TILE": 128, "GROUP": 16},
+    "gradient_update": {"num_warps": 4},
+    "bounded_gradient": {"num_warps": 8},
+    "any_gradient": {"num_warps": 8},
+}
+"""Launch settings of every kernel. C: tokens worked on at once (with gradients 64, since states are kept so often); TILE,
+GROUP: state entries a program of the scan owns, and pieces it loads at once (fewer where there are fewer)."""
 
-WARPS = {"update": 4, "scan": 1, "output": 4, "gradient": 8}
+PROGRAMS = {"cut": 4.0, "whole": 1.5}
+"""A sequence is cut into spans so that there are about `cut` programs a multiprocessor, or not at all where its heads alone
+give `whole` programs a multiprocessor (one pass instead of two)."""
 
 
 def wkv6(
@@ -41,98 +56,151 @@ def wkv6(
     """Triton form of `reference.wkv6`: same arguments and results; `starts` may be True only at multiples of 64.
 
     floor: a promise that log_decay >= floor everywhere; from -1.25 up it saves the work that unbounded decays need.
+    Nothing is kept for a backward pass where no argument needs a gradient.
 
     Raises:
         ValueError: a head size other than 16, 32 or 64, or types other than float32 and bfloat16.
     """
-    B, T, H, N = r.shape
-    if N not in HEAD_SIZES or v.dtype not in (torch.float32, torch.bfloat16):
-        raise ValueError(f"the Triton WKV takes float32 or bfloat16 heads of size 16, 32 or 64, not {v.dtype} of {N}")
-    if T == 0:
-        S = v.new_zeros(B, H, N, N, dtype=torch.float32) if state is None else state.float().clone()
-        return v.new_zeros(B, 0, H, N), S
-    flags = None if starts is None else starts[:, ::CHUNK].to(torch.int8)
-    bounded = floor is not None and -floor * (CHUNK // 2) <= EXPONENT_LIMIT
-    y, last, _, _ = torch.ops.gfqa.wkv6_forward(
-        r.to(v.dtype),
-        k.to(v.dtype),
-        v,
-        log_decay.float(),
-        None if u is None else u.float(),
-        None if state is None else state.float(),
-        flags,
-        bounded,
+    arguments = (r, k, v, log_decay, u, state)
+    if not (torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in arguments)):
+        return _read(r, k, v, log_decay.float(), None, u, state, starts, "log", False, floor)
+    _check(v)
+    if r.shape[1] == 0:
+        return _nothing(v, state)
+    bounded = _is_bounded(floor)
+    y, last, _ = torch.ops.gfqa.wkv6_forward(
+        r.to(v.dtype), k.to(v.dtype), v, log_decay.float(), _float(u), _float(state), _flags(starts), bounded
     )
     return y, last
+
+
+def finch_wkv(
+    r: Tensor,
+    k: Tensor,
+    v: Tensor,
+    w: Tensor,
+    bias: Tensor,
+    u: Tensor | None = None,
+    state: Tensor | None = None,
+    *,
+    starts: Tensor | None = None,
+    floor: float | None = None,
+    scale_keys: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Triton form of `gfqa.kernels.wkv6.finch_wkv`, without gradients: decays and key scaling inside the kernels."""
+    kind = "exp" if floor is None else "sigmoid"
+    return _read(r, k, v, w, bias, u, state, starts, kind, scale_keys, floor)
+
+
+def _read(r, k, v, decays, bias, u, state, starts, kind, scale, floor):
+    _check(v)
+    if r.shape[1] == 0:
+        return _nothing(v, state)
+    return torch.ops.gfqa.wkv6_read(
+        r.to(v.dtype), k.to(v.dtype), v, decays, _float(bias), _float(u), _float(state), _flags(starts),
+        kind, scale, -1.0 if floor is None else floor, _is_bounded(floor),
+    )  # fmt: skip
+
+
+@torch.library.custom_op(
+    "gfqa::wkv6_read",
+    mutates_args=(),
+    schema="(Tensor r, Tensor k, Tensor v, Tensor decays, Tensor? bias, Tensor? u, Tensor? state, Tensor? starts,"
+    " str kind, bool scale, float floor, bool bounded) -> (Tensor, Tensor)",
+)
+def _read_op(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded):
+    return _launch(r, k, v, decays, bias, u, state, starts, None, kind, scale, floor, bounded)
+
+
+@_read_op.register_fake
+def _read_shapes(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded):
+    return _outputs(v)
 
 
 @torch.library.custom_op(
     "gfqa::wkv6_forward",
     mutates_args=(),
     schema="(Tensor r, Tensor k, Tensor v, Tensor log_decay, Tensor? u, Tensor? state, Tensor? starts, bool bounded)"
-    " -> (Tensor, Tensor, Tensor, Tensor)",
+    " -> (Tensor, Tensor, Tensor)",
 )
 def _forward(r, k, v, log_decay, u, state, starts, bounded):
-    """(y, last state, states before each chunk [B, chunks, H, N, N], log decays of chunks [B, chunks, H, N])."""
-    r, k, v, log_decay = (x.contiguous() for x in (r, k, v, log_decay))
-    T, H, N = r.shape[1:]
-    y, last, before, total = _forward_shapes(r, k, v, log_decay, u, state, starts, bounded)
-    added = torch.empty_like(before, dtype=torch.float32)
-    grid = (before.shape[1], r.shape[0] * H)
-    shared = {"N": N, "C": CHUNK, "BOUNDED": bounded, "PRECISION": _precision()}
-    with torch.cuda.device_of(r):
-        kernels.chunk_update_kernel[grid](
-            k, v, log_decay, added, total, T, H, BACKWARD=False, num_warps=WARPS["update"], **shared
-        )
-        _scan(added, total, starts, state, before, last, backward=False)
-        kernels.output_kernel[grid](
-            r, k, v, log_decay, _or(u, r), before, y, T, H,
-            SUB=SUB_CHUNK, BONUS=u is not None, num_warps=WARPS["output"], **shared,
-        )  # fmt: skip
-    return y, last, before, total
+    """(y, last state, states before each chunk [B, chunks, H, N, N])."""
+    _, _, before = _forward_shapes(r, k, v, log_decay, u, state, starts, bounded)
+    return *_launch(r, k, v, log_decay, None, u, state, starts, before, "log", False, -1.0, bounded), before
 
 
 @_forward.register_fake
 def _forward_shapes(r, k, v, log_decay, u, state, starts, bounded):
     B, T, H, N = r.shape
-    chunks = (T + CHUNK - 1) // CHUNK
-    y = torch.empty((B, T, H, N), dtype=v.dtype, device=v.device)
-    last = torch.empty((B, H, N, N), dtype=torch.float32, device=v.device)
-    before = torch.empty((B, chunks, H, N, N), dtype=v.dtype, device=v.device)
-    return y, last, before, torch.empty((B, chunks, H, N), dtype=torch.float32, device=v.device)
+    before = torch.empty((B, -(-T // CHUNK), H, N, N), dtype=v.dtype, device=v.device)
+    return *_outputs(v), before
+
+
+def _launch(r, k, v, decays, bias, u, state, starts, kept, kind, scale, floor, bounded):
+    """The forward kernels: (y, last state); the states before each chunk go into `kept` where there is one."""
+    r, k, v, decays = (x.contiguous() for x in (r, k, v, decays))
+    B, T, H, N = r.shape
+    update = LAUNCH["span_update"]
+    output = LAUNCH[("bounded" if bounded else "any") + ("_output" if kept is None else "_training")]
+    span = _span(T, B * H, _multiprocessors(r.device))
+    spans = -(-T // (span * CHUNK))
+    y, last = _outputs(v)
+    before = state if state is None else state.contiguous()
+    shift = math.log(-floor)
+    flags = 0 if starts is None else starts.shape[1]
+    shared = {"N": N, "KIND": kind, "SCALE": scale, "STARTS": starts is not None, "PRECISION": _precision()}
+    with torch.cuda.device_of(r):
+        if spans > 1:
+            added = torch.empty((B, spans, H, N, N), dtype=torch.float32, device=v.device)
+            total = torch.empty((B, spans, H, N), dtype=torch.float32, device=v.device)
+            triton_read.span_update_kernel[(spans, B * H)](
+                k, v, decays, _or(bias, r), _or(starts, r), added, total, shift, floor,
+                T, H, span * CHUNK // update["C"], flags, **shared, **update,
+            )  # fmt: skip
+            before = torch.empty_like(added)
+            _scan(added, total, state, before, last, backward=False)
+        triton_read.span_output_kernel[(spans, B * H)](
+            r, k, v, decays, _or(bias, r), _or(u, r), _or(starts, r), _or(before, r), y, last, _or(kept, r),
+            shift, floor, T, H, span * CHUNK // output["C"], flags, BONUS=u is not None, BOUNDED=bounded,
+            BEFORE=before is not None, LAST=spans == 1, KEEP=kept is not None, **shared, **output,
+        )  # fmt: skip
+    return y, last
 
 
 @torch.library.custom_op(
     "gfqa::wkv6_backward",
     mutates_args=(),
-    schema="(Tensor r, Tensor k, Tensor v, Tensor log_decay, Tensor? u, Tensor? starts, Tensor before, Tensor total,"
+    schema="(Tensor r, Tensor k, Tensor v, Tensor log_decay, Tensor? u, Tensor? starts, Tensor before,"
     " Tensor dy, Tensor? dlast, bool bounded) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
-def _backward(r, k, v, log_decay, u, starts, before, total, dy, dlast, bounded):
+def _backward(r, k, v, log_decay, u, starts, before, dy, dlast, bounded):
     """Gradients of r, k, v, log_decay, of u per chunk [B, chunks, H, N] (of size 0 without u), and of the state."""
     r, k, v, log_decay, dy = (x.contiguous() for x in (r, k, v, log_decay, dy))
     T, H, N = r.shape[1:]
-    shapes = _backward_shapes(r, k, v, log_decay, u, starts, before, total, dy, dlast, bounded)
+    shapes = _backward_shapes(r, k, v, log_decay, u, starts, before, dy, dlast, bounded)
     dr, dk, dv, dlog_decay, du, dstate = shapes
     added = torch.empty_like(before, dtype=torch.float32)
+    total = torch.empty(before.shape[:-1], dtype=torch.float32, device=r.device)
     after = torch.empty_like(before)
     grid = (before.shape[1], r.shape[0] * H)
-    shared = {"N": N, "C": CHUNK, "BOUNDED": bounded, "PRECISION": _precision()}
+    shared = {"N": N, "C": CHUNK, "PRECISION": _precision()}
     with torch.cuda.device_of(r):
-        kernels.chunk_update_kernel[grid](
-            r, dy, log_decay, added, total, T, H, BACKWARD=True, num_warps=WARPS["update"], **shared
-        )
-        _scan(added, total, starts, dlast, after, dstate, backward=True)
-        kernels.gradient_kernel[grid](
+        triton_kernels.gradient_update_kernel[grid](
+            r, dy, log_decay, _or(starts, r), added, total, T, H, grid[0],
+            STARTS=starts is not None, **shared, **LAUNCH["gradient_update"],
+        )  # fmt: skip
+        _scan(added, total, dlast, after, dstate, backward=True)
+        triton_kernels.gradient_kernel[grid](
             r, k, v, log_decay, _or(u, r), before, after, dy, dr, dk, dv, dlog_decay, du, T, H,
-            SUB=SUB_CHUNK, BONUS=u is not None, num_warps=WARPS["gradient"], **shared,
+            BONUS=u is not None, BOUNDED=bounded,
+            **shared, **LAUNCH["bounded_gradient" if bounded else "any_gradient"],
         )  # fmt: skip
     return shapes
 
 
 @_backward.register_fake
-def _backward_shapes(r, k, v, log_decay, u, starts, before, total, dy, dlast, bounded):
-    B, chunks, H, N = total.shape
+def _backward_shapes(r, k, v, log_decay, u, starts, before, dy, dlast, bounded):
+    B, chunks, H, N, _ = before.shape
     same = [torch.empty(r.shape, dtype=x.dtype, device=x.device) for x in (r, k, v, log_decay)]
     du = torch.empty((B, chunks, H, N) if u is not None else (0,), dtype=torch.float32, device=r.device)
     return *same, du, torch.empty((B, H, N, N), dtype=torch.float32, device=r.device)
@@ -140,17 +208,16 @@ def _backward_shapes(r, k, v, log_decay, u, starts, before, total, dy, dlast, bo
 
 def _save(ctx, inputs, output):
     r, k, v, log_decay, u, state, starts, bounded = inputs
-    _, _, before, total = output
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(r, k, v, log_decay, u, starts, before, total)
+    ctx.save_for_backward(r, k, v, log_decay, u, starts, output[2])
     ctx.has_state, ctx.bounded = state is not None, bounded
 
 
-def _differentiate(ctx, dy, dlast, _dbefore, _dtotal):
-    r, k, v, log_decay, u, starts, before, total = ctx.saved_tensors
+def _differentiate(ctx, dy, dlast, _dbefore):
+    r, k, v, log_decay, u, starts, before = ctx.saved_tensors
     dy = torch.zeros_like(v) if dy is None else dy.to(v.dtype)
     dr, dk, dv, dlog_decay, du, dstate = torch.ops.gfqa.wkv6_backward(
-        r, k, v, log_decay, u, starts, before, total, dy, dlast, ctx.bounded
+        r, k, v, log_decay, u, starts, before, dy, dlast, ctx.bounded
     )
     du = None if u is None else du.sum((0, 1))
     return dr, dk, dv, dlog_decay, du, dstate if ctx.has_state else None, None, None
@@ -159,14 +226,59 @@ def _differentiate(ctx, dy, dlast, _dbefore, _dtotal):
 _forward.register_autograd(_differentiate, setup_context=_save)
 
 
-def _scan(added, total, starts, first, carried, last, *, backward):
-    B, chunks, H, N = total.shape
-    group = min(SCAN_GROUP, max(2, 1 << (chunks - 1).bit_length()))
-    kernels.state_scan_kernel[(N * N // SCAN_TILE, B * H)](
-        added, total, added if starts is None else starts.contiguous(), added if first is None else first.contiguous(),
-        carried, last, chunks, H, N=N, TILE=SCAN_TILE, GROUP=group,
-        STARTS=starts is not None, FIRST=first is not None, BACKWARD=backward, num_warps=WARPS["scan"],
+def _scan(added, total, first, carried, last, *, backward):
+    B, pieces, H, N = total.shape
+    settings = dict(LAUNCH["scan"])
+    settings["GROUP"] = min(settings["GROUP"], max(2, 1 << (pieces - 1).bit_length()))
+    settings["TILE"] = min(settings["TILE"], N * N)
+    triton_kernels.state_scan_kernel[(N * N // settings["TILE"], B * H)](
+        added, total, _or(first, added), carried, last, pieces, H,
+        N=N, FIRST=first is not None, BACKWARD=backward, **settings,
     )  # fmt: skip
+
+
+def _span(tokens: int, heads: int, multiprocessors: int) -> int:
+    """Chunks of 64 tokens in a span: all of them, or few enough to fill the chip with spans."""
+    chunks = -(-tokens // CHUNK)
+    if heads >= PROGRAMS["whole"] * multiprocessors:
+        return chunks
+    return -(-chunks // max(1, int(PROGRAMS["cut"] * multiprocessors / heads)))
+
+
+@functools.cache
+def _multiprocessors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
+
+
+def _outputs(v):
+    B, T, H, N = v.shape
+    last = torch.empty((B, H, N, N), dtype=torch.float32, device=v.device)
+    return torch.empty((B, T, H, N), dtype=v.dtype, device=v.device), last
+
+
+def _nothing(v, state):
+    B, _, H, N = v.shape
+    S = v.new_zeros(B, H, N, N, dtype=torch.float32) if state is None else state.float().clone()
+    return v.new_zeros(B, 0, H, N), S
+
+
+def _check(v):
+    if v.shape[-1] not in HEAD_SIZES or v.dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(
+            f"the Triton WKV takes float32 or bfloat16 heads of size 16, 32 or 64, not {v.dtype} of {v.shape[-1]}"
+        )
+
+
+def _is_bounded(floor):
+    return floor is not None and -floor * (CHUNK // 2) <= EXPONENT_LIMIT
+
+
+def _flags(starts):
+    return None if starts is None else starts[:, ::CHUNK].to(torch.int8).contiguous()
+
+
+def _float(x):
+    return None if x is None else x.float()
 
 
 def _precision():

@@ -1,7 +1,7 @@
 """Question data for the reader: published sets, questions generated from code and documentation, synthetic look-ups.
 
-`python -m gfqa.training.questions` writes the sets made ahead (units.py has the format); `synthetic` makes units on
-the fly and `vary` roughens a question, both for the packer.
+`sets` writes the sets made ahead (units.py has the format); `synthetic` makes units on the fly and `vary` roughens a
+question, both while rows are packed.
 """
 
 from gfqa.training.questions.units import BACKWARD_KINDS, Question, Unit, read_jsonl

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from gfqa.training.questions.facts import FileFacts, sentence_of
+from gfqa.training.questions.sentences import sentence_facts
 
 _VERB = re.compile(
     r"(?:how to )?("
@@ -51,6 +52,7 @@ def documentation_facts(path: str, text: str) -> FileFacts:
     _items(file, lines)
     _tables(file, lines)
     _fields(file, lines, headings[0][1] if headings else "")
+    sentence_facts(file)
     return file
 
 

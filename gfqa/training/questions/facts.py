@@ -25,7 +25,10 @@ WEIGHTS: Mapping[str, float] = {
     **dict.fromkeys(("imports_from", "calls", "local", "keyword"), 0.6),
     **dict.fromkeys(("return_type", "attribute", "base_class"), 1.4),
     **dict.fromkeys(("docstring", "message", "param_default", "constant"), 2.5),
-    **dict.fromkeys(("option_default", "option_help"), 3.0),
+    **dict.fromkeys(("option_default", "option_help", "comment_value"), 3.0),
+    **dict.fromkeys(("how", "default_of", "purpose"), 3.0),
+    **dict.fromkeys(("with_what", "what_if", "asked", "asked_back", "what_is"), 1.5),
+    "heading": 0.5,
 }
 # No more than this many of a kind from one file: every definition gives one of these.
 _MOST: Mapping[str, int] = {
@@ -35,10 +38,21 @@ _MOST: Mapping[str, int] = {
     "params": 9,
     "imports_from": 5,
     "doc_to_name": 3,
+    "purpose": 6,
+    "purpose_where": 2,
+    "asked_back": 2,
 }
 # Answers so common that a model may learn to say them unread; asked about a third as often.
 _COMMON_WORDS = 'None True False true false 0 1 str int bool string error void "" [] {}'
 _COMMON = frozenset(_COMMON_WORDS.split())
+
+
+_NAMES_A_VALUE = re.compile(
+    r"(?:The )?(?:(?:\w+ )?(?:maximum|minimum|default|number|size|time|timeout|length|limit|path|name|amount|interval|version|"
+    r"port|delay|threshold|rate|width|height|prefix|suffix|url|key|period|factor|range|list|set|color|seconds))\b",
+    re.IGNORECASE,
+)
+"""Comments that can be asked as they stand: they begin with what the value is."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,7 @@ class Repository:
         free = [slots for slots in fact.names if len(self._answers[_key(fact.kind, slots)]) == 1]
         if free and rng.random() < 0.85:
             slots, file = rng.choice(free), None
-        elif fact.kind in ("where", "imported_by"):
+        elif fact.kind in ("where", "imported_by", "purpose_where"):
             return None
         else:
             sets = ((slots, self._answers[_key(fact.kind, slots)]) for slots in fact.names)
@@ -152,3 +166,13 @@ def sentence_of(documentation: str | None) -> str | None:
         return None  # goes on over the line end
     sentence = match.group(1) if match else first
     return sentence if 12 <= len(sentence) <= LONGEST and " " in sentence else None
+
+
+def comment_words(line: str, mark: str) -> str | None:
+    """What a one-line comment says in a few words, as somebody would ask for it; None for directives and long ones."""
+    if not line.startswith(mark):
+        return None
+    words = line[len(mark) :].strip().rstrip(".:")
+    plain = re.fullmatch(r"[A-Z][a-z][\w ,'()/-]{10,80}", words)
+    said = words[0].lower() + words[1:]
+    return said.removeprefix("the ") if plain and _NAMES_A_VALUE.match(words) else None

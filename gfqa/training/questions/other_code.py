@@ -9,7 +9,8 @@ import bisect
 import re
 from collections.abc import Callable
 
-from gfqa.training.questions.facts import FileFacts, sentence_of
+from gfqa.training.questions.facts import FileFacts, comment_words, sentence_of
+from gfqa.training.questions.sentences import purpose
 
 _KEYWORDS_WORDS = (
     "if for while switch return else catch function new do sizeof typeof defined await yield throw delete case match "
@@ -78,6 +79,10 @@ class _Scanner:
             if name in sentence.split(" ", 2)[:2]:
                 self.file.add("docstring", [{"f": name}, {"f": f"the {what} {name}"}], sentence, line)
             self.file.add("doc_to_name", {"d": sentence.rstrip("."), "what": what}, name, line)
+            # Go comments begin with the name: "Dial connects to ...".
+            if said := purpose(re.sub(rf"^{re.escape(name)} ([a-z])", lambda m: m.group(1).upper(), sentence)):
+                self.file.add("purpose", {**said, "what": what}, name, line)
+                self.file.add("purpose_where", said, self.file.path, line)
 
     def called(self, match: re.Match[str], name: str, names: list[str]) -> None:
         """Parameters and, where the pattern has them, defaults, types and the return type of a function."""
@@ -109,6 +114,13 @@ class _Scanner:
             match.group("value").rstrip(";, "),
             self.line(match.start("value")),
         )
+        start = self.text.rfind("\n", 0, match.start("name")) + 1
+        above = self.text[self.text.rfind("\n", 0, max(start - 1, 0)) + 1 : start].strip()
+        for mark in ("///", "//", "#"):
+            if said := comment_words(above, mark):
+                line = self.line(match.start("value"))
+                self.file.add("comment_value", {"d": said}, match.group("value").rstrip(";, "), line)
+                break
 
     def field(self, owner: str, offset: int, body: str, pattern: str) -> None:
         """Fields of a struct, class or interface: type, and value where there is one. A name seen twice is left out."""

@@ -6,7 +6,8 @@ import ast
 import warnings
 from collections.abc import Iterator
 
-from gfqa.training.questions.facts import FileFacts, sentence_of
+from gfqa.training.questions.facts import FileFacts, comment_words, sentence_of
+from gfqa.training.questions.sentences import purpose
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -73,6 +74,8 @@ def _constant(file: FileFacts, source: _Source, name: str, value: ast.expr) -> N
     text = source.segment(value)
     if text and len(text) <= 100:
         file.add("constant", {"name": name}, text, value.lineno)
+        if said := comment_words(source.line(value.lineno - 1) if value.lineno > 1 else "", "#"):
+            file.add("comment_value", {"d": said}, text, value.lineno)
     if name.isupper():
         file.add("where", {"name": name, "what": "constant"}, file.path, value.lineno)
     if isinstance(value, ast.Dict):
@@ -169,6 +172,9 @@ def _documentation(
     if sentence:
         file.add("docstring", subjects, sentence, node.body[0].lineno)
         file.add("doc_to_name", {"d": sentence.rstrip("."), "what": what}, name, node.lineno)
+        if said := purpose(sentence):
+            file.add("purpose", {**said, "what": what}, name, node.lineno)
+            file.add("purpose_where", said, file.path, node.lineno)
 
 
 def _decorators(

@@ -107,6 +107,8 @@ _SENTENCES = (
     "The {f} was given as {v}.", "As {f}, {s} lists {v}.",
     "When it comes to the {f}, {s} comes with {v}.", "We learn that the {f} is {v}.", "On file as {f}: {v}.",
     "The records give {v} for the {f} of {s}.", "{f}: {v}.",
+    "{v} is the {f} of {s}.", "With {v} as {f}, {s} is well known.", "It is {v} that {s} has for a {f}.",
+    "People give {v} as the {f} of {s}.",
 )  # fmt: skip
 _LAYOUTS = (
     "{f}: {v}",
@@ -165,25 +167,36 @@ def facts_units(rng: random.Random, n: int, *, records: tuple[int, int] = (1, 6)
         for subject in subjects:
             chosen = rng.sample(list(fields), rng.randint(3, len(fields)))
             values = {field: fields[field](words, rng) for field in chosen}
-            blocks.append(_prose(rng, subject, values, held_out) if prose else _listing(rng, subject, values, layout))
+            before: set[str] = set()
+            if prose:
+                text, before = _prose(rng, subject, values, held_out)
+                blocks.append(text)
+            else:
+                blocks.append(_listing(rng, subject, values, layout))
             for field, value in values.items():
                 natural = field in _NATURAL and rng.random() < 0.4
                 form = _NATURAL[field] if natural else rng.choice(split_templates(_QUESTIONS, held_out))
-                qas.append(question(form.format(f=field, s=subject), value, "record", names=[subject]))
+                kind = "record_before" if field in before else "record"
+                qas.append(question(form.format(f=field, s=subject), value, kind, names=[subject]))
         path = f"{sort}s/{rng.choice(words.nouns)}{rng.randrange(10_000)}.{rng.choice(('txt', 'md', 'cfg', 'rst'))}"
         units.append(unit("facts", "synthetic", path, "\n\n".join(blocks) + "\n", qas[:48]))
     return units
 
 
-def _prose(rng: random.Random, subject: str, values: dict[str, str], held_out: bool) -> str:
-    sentences = []
+def _prose(rng: random.Random, subject: str, values: dict[str, str], held_out: bool) -> tuple[str, set[str]]:
+    """Sentences about a subject, and the fields whose value stands before anything that tells what it is."""
+    sentences: list[str] = []
+    before: set[str] = set()
     for number, (field, value) in enumerate(values.items()):
         forms = split_templates(_SENTENCES, held_out)
         # The first sentence must name the subject; later ones may leave it to the context.
         form = rng.choice([form for form in forms if "{s}" in form] if number == 0 else forms)
+        if form.index("{v}") < min(form.index("{f}"), form.find("{s}") if "{s}" in form else len(form)):
+            before.add(field)
         sentence = form.format(f=field, s=subject, v=value)
-        sentences.append(sentence[0].upper() + sentence[1:] if not sentence.startswith(subject) else sentence)
-    return " ".join(sentences)
+        as_it_is = sentence.startswith((subject, value))
+        sentences.append(sentence if as_it_is else sentence[0].upper() + sentence[1:])
+    return " ".join(sentences), before
 
 
 def _listing(rng: random.Random, subject: str, values: dict[str, str], layout: str) -> str:

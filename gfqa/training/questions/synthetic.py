@@ -13,6 +13,9 @@ from gfqa.training.questions.records import facts_units
 from gfqa.training.questions.units import Question, Unit, question, unit
 from gfqa.training.questions.vocabulary import Words, distinct, split_templates
 
+BEFORE_SHARE = 0.3
+"""Of the trained needles and lists: those with the value before the key."""
+
 Haystack = Callable[[random.Random], str]
 
 # {k} the key, {v} the value, {r} the relation; the value stands after the key except in the last, reversed forms.
@@ -30,6 +33,16 @@ _NEEDLES = (
     "Attention: {r} of {k} changed; it is now {v}.", "The {r} that belongs to {k} is {v}.", "{k}'s {r} is {v}.",
     "Concerning {k}, note down {v}, which is the {r}.",
     "Last week the {r} of {k} became {v}.", "{r}[{k}] = {v}", "The {r} {v} is that of {k}.", "{v} is the {r} of {k}.",
+)  # fmt: skip
+# More of the kind that a reader going left to right cannot answer at first sight; for training alone, so that the
+# evaluation's wordings stay what they were.
+_NEEDLES_BEFORE = (
+    "{v} - that is the {r} which {k} uses.", "They wrote down {v}; it is the {r} for {k}.",
+    "The entry {v} was given to {k} as its {r}.", "Under {r} you will see {v}, and it belongs to {k}.",
+    "{v} ({r} of {k})", "With {v} as its {r}, {k} was complete.", "{v} <- {r} <- {k}", "{v} serves as {r} for {k}.",
+    "It was {v} that became the {r} of {k}.", "[{v}] {r}, {k}", "Use {v} where the {r} of {k} is wanted.",
+    "{v}, known to all as the {r} of {k}, was changed again.",
+    "We keep {v} as the {r} that opens {k}.",
 )  # fmt: skip
 _NEEDLE_QUESTIONS = (
     "What is the {r} of {k}?", "What is the special {r} for {k}?", "{r} of {k}", "Which {r} does {k} have?",
@@ -79,16 +92,29 @@ def insert_at_depth(haystack: str, line: str, depth: float) -> str:
 
 
 def needle(
-    rng: random.Random, key: str, value: str, relation: str, *, held_out: bool = False, reversed_share: float = 0.06
+    rng: random.Random,
+    key: str,
+    value: str,
+    relation: str,
+    *,
+    held_out: bool = False,
+    reversed_share: float = 0.06,
+    before_share: float = 0.0,
 ) -> tuple[str, Question]:
-    """The sentence that states one fact, and the question for it; a share of the trained forms asks for the key."""
+    """The sentence that states one fact, and the question for it.
+
+    Of the trained forms a share asks for the key; `before_share` of the sentences have the value before the key.
+    """
     slots = {"k": key, "v": value, "r": relation}
-    line = rng.choice(split_templates(_NEEDLES, held_out)).format(**slots)
+    before = before_share > 0 and rng.random() < before_share
+    form = rng.choice(_NEEDLES_BEFORE if before else split_templates(_NEEDLES, held_out))
+    line = form.format(**slots)
     line = line[0].upper() + line[1:] if line.startswith("the ") else line
     if rng.random() < reversed_share and not held_out:
         return line, question(rng.choice(_REVERSE_QUESTIONS).format(**slots), key, "kv_reverse", names=[value])
     asked = rng.choice(split_templates(_NEEDLE_QUESTIONS, held_out)).format(**slots)
-    return line, question(asked, value, "needle", names=[key])
+    kind = "needle_before" if form.index("{v}") < form.index("{k}") else "needle"
+    return line, question(asked, value, kind, names=[key])
 
 
 def needle_units(
@@ -112,7 +138,14 @@ def needle_units(
     for count in counts:
         text, qas = rng.choice(haystack_texts), []
         for _ in range(count):
-            line, qa = needle(rng, keys.pop(), values.pop(), rng.choice(relations), held_out=held_out)
+            line, qa = needle(
+                rng,
+                keys.pop(),
+                values.pop(),
+                rng.choice(relations),
+                held_out=held_out,
+                before_share=0.0 if held_out else BEFORE_SHARE,
+            )
             text = insert_at_depth(text, line, rng.random())
             qas.append(qa)
         kept = [qa for qa in qas if qa["a"][0] in text]
@@ -123,6 +156,9 @@ def needle_units(
 _PAIR_FORMS = (
     "{k}: {v}", "{k} = {v}", "{k}\t{v}", "{k} -> {v}", "{k}={v}", "- {k}: {v}", "| {k} | {v} |", "{k}, {v}",
     "\"{k}\": \"{v}\",", "{k} {v}", "{k} => {v}", "* {k} ({v})",
+)  # fmt: skip
+_PAIRS_BEFORE = (
+    "{v} <- {k}", "{v}: {k}", "- {v} ({k})", "{v} | {k}", "[{v}] {k}", "{v} for {k}", "{v}\t# {k}", "{v}; {k}",
 )  # fmt: skip
 _PAIR_QUESTIONS = (
     "What is the value of {k}?", "{k}?", "value for {k}", "What does {k} map to?", "Look up {k}.", "{k} =",
@@ -141,11 +177,13 @@ def kv_units(rng: random.Random, n: int, *, pairs: tuple[int, int] = (4, 60), he
     questions = split_templates(_PAIR_QUESTIONS, held_out)
     units = []
     for count in counts:
-        form = rng.choice(split_templates(_PAIR_FORMS, held_out))
+        before = not held_out and rng.random() < BEFORE_SHARE
+        form = rng.choice(_PAIRS_BEFORE if before else split_templates(_PAIR_FORMS, held_out))
         chosen = [(keys.pop(), values.pop()) for _ in range(count)]
         text = "".join(form.format(k=key, v=value) + "\n" for key, value in chosen)
         asked = rng.sample(chosen, min(len(chosen), 24))
-        qas = [question(rng.choice(questions).format(k=key), value, "kv", names=[key]) for key, value in asked]
+        kind = "kv_before" if form.index("{v}") < form.index("{k}") else "kv"
+        qas = [question(rng.choice(questions).format(k=key), value, kind, names=[key]) for key, value in asked]
         units.append(unit("kv", "synthetic", _path(words, rng), text, qas))
     return units
 

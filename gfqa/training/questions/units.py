@@ -21,8 +21,14 @@ MAX_TEXT = 24_000
 # Kinds whose answer stands before the words the question names. A causal reader has made the keys of such an answer
 # before it saw the clue, so these are the hard ones: the packer may want fewer of them.
 BACKWARD_KINDS = frozenset(
-    {"where", "imported_by", "doc_to_name", "method_of", "raised_by", "decorator", "value_to_name", "kv_reverse"}
+    {
+        *("where", "imported_by", "doc_to_name", "method_of", "raised_by", "decorator", "kv_reverse", "purpose"),
+        *("purpose_where", "with_what", "asked_back", "needle_before", "kv_before", "record_before"),
+    }
 )
+
+# Kinds about prose: another paragraph may answer them too, where a name in code is unique in its repository.
+PROSE_KINDS = frozenset({"span", "sentence", "heading", "list_item", "how", "with_what", "what_if", "what_is", "asked"})
 
 
 def question(q: str, answers: str | Iterable[str], kind: str, **extra: Any) -> Question:

@@ -1,0 +1,259 @@
+"""`gfqa ask`: questions to caches."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gfqa import views
+from gfqa.commands.shared import (
+    AsJson,
+    AsJsonLines,
+    Caches,
+    Device,
+    Format,
+    Model,
+    Only,
+    OutputFormat,
+    Quiet,
+    Verbose,
+    chosen_format,
+    open_store,
+    standard_input,
+)
+from gfqa.console import Console, joined
+from gfqa.errors import CacheError, NotFoundInDocuments, UsageError
+from gfqa.serve import client as warm
+
+if TYPE_CHECKING:
+    from gfqa.answer.result import Answer
+    from gfqa.batch import Result
+    from gfqa.memory import Memory
+
+_SHOW = {Format.vimgrep: views.vimgrep, Format.text: views.at_once}
+
+
+def ask(
+    question: Annotated[
+        str | None, typer.Argument(metavar="QUESTION", help="The question; - reads it from standard input.")
+    ] = None,
+    document: Annotated[
+        str | None, typer.Argument(metavar="[-]", help="- reads a document from standard input.")
+    ] = None,
+    cache: Caches = None,
+    only: Only = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|-", help="Many questions, one a line; answers as JSON lines, in order."),
+    ] = None,
+    model: Model = None,
+    device: Device = "auto",
+    sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
+    quote: Annotated[
+        bool, typer.Option("--quote", help="The cited lines alone, word for word, instead of the model's answer.")
+    ] = False,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="TOKENS", help="No answer: the best passages within so many tokens, for another model."
+        ),
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
+    no_reread: Annotated[
+        bool, typer.Option("--no-reread/--reread", help="Answer at first sight: faster, worse on prose.")
+    ] = False,
+    temperature: Annotated[
+        float, typer.Option(min=0, max=10, help="Draw tokens instead of taking the likeliest; 0 is greedy.")
+    ] = 0.0,
+    top_p: Annotated[
+        float, typer.Option(min=0, max=1, help="Draw from the likeliest tokens with this share of probability.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw from so many likeliest tokens; 0 is all.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed draws the same answer.")] = None,
+    fail_not_found: Annotated[
+        bool, typer.Option("--fail-not-found", help="Exit 5 if the documents do not answer.")
+    ] = False,
+    require_fresh: Annotated[
+        bool, typer.Option("--require-fresh", help="Exit 3 if a file changed since it was ingested.")
+    ] = False,
+    require_cache: Annotated[
+        bool, typer.Option("--require-cache", help="Exit 3 rather than read any document anew.")
+    ] = False,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer at once.")] = False,
+    format: OutputFormat = None,
+    no_server: Annotated[
+        bool, typer.Option("--no-server/--server", envvar="GFQA_NO_SERVER", help="Do without a running gfqa serve.")
+    ] = False,
+    as_json: AsJson = False,
+    as_jsonl: AsJsonLines = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Answer a question from the caches, with the places the answer comes from.
+
+    Without --cache: the cache whose source holds the current folder, else the only one. A document from standard input is
+    asked alone, unless caches are named. Standard input is read only where - says so. gfqa find and --context give
+    passages for questions that this reader cannot answer.
+
+    \b
+    gfqa ask "Where are retries configured?"
+    git diff | gfqa ask "What could break?" - --cache myrepo
+    gfqa ask "How does the queue work?" --context 2000 | llm "Explain this:"
+    """
+    began = time.monotonic()
+    shape = chosen_format(format, as_json, as_jsonl, Format.text if batch is None else Format.jsonl)
+    console = Console(as_json=shape in (Format.json, Format.jsonl), quiet=quiet, verbose=verbose)
+    question, piped = _asked(question, document, batch)
+    _check(shape, batch, quote, context, temperature, top_p, top_k)
+    if require_cache and piped is not None:
+        raise CacheError("Standard input would be read anew, which --require-cache forbids.", hint="Ingest it first.")
+    options: dict[str, Any] = {"citations": max(1, sources) if quote else sources, "max_tokens": max_tokens}
+    options["reread"] = not no_reread
+    if temperature:
+        options |= {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
+
+    streams = shape is Format.text and not (quote or no_stream)
+    on_text = warm.Shown(console.stream if streams else _silent)
+    answer = None
+    if batch is None and context is None and not no_server:
+        answer = warm.ask(
+            question,
+            caches=cache or (),
+            document=piped,
+            only=only or (),
+            model=model,
+            device=device,
+            require_fresh=require_fresh,
+            options=options,
+            on_text=on_text,
+            on_note=console.detail,
+        )
+    if answer is not None:
+        ready = time.monotonic() - began - answer.timing["total"]
+        not_found = _shown(console, answer, ready, shape, quote, streams)
+    else:
+        memory = _opened(cache or [], only or [], model, device, piped, require_fresh)
+        ready = time.monotonic() - began - memory.seconds
+        if context is not None:
+            not_found = not _context(console, memory, question, context)
+        elif batch is not None:
+            not_found = _batch(console, memory, question, shape, options)
+        else:
+            from gfqa import ask as use_case
+
+            answer = use_case.ask(memory, question, **options, on_text=on_text)
+            not_found = _shown(console, answer, ready, shape, quote, streams)
+    if fail_not_found and not_found:
+        raise typer.Exit(NotFoundInDocuments.exit_code)
+
+
+def _asked(question: str | None, document: str | None, batch: str | None) -> tuple[str, bytes | None]:
+    """(the question, or the lines of a batch; a document from standard input)."""
+    if batch is not None and question not in (None, "-"):
+        raise UsageError("Questions come from --batch or from the command line, not from both.")
+    if document not in (None, "-"):
+        raise UsageError(
+            f"{document} is no document that ask reads.", hint="Ingest it first, or pipe it in and write -."
+        )
+    if batch is not None:
+        # With --batch the only argument left is the document.
+        document, question = question or document, batch
+        if batch != "-" and not Path(batch).is_file():
+            raise UsageError(f"There is no file {batch}.")
+    if question == "-" and document == "-":
+        raise UsageError("Standard input cannot be both the question and the document.")
+    if question is None:
+        raise UsageError("Missing argument 'QUESTION'.", hint="See gfqa ask --help.")
+    piped = standard_input() if "-" in (question, document) else None
+    if question == "-" and piped is not None:
+        question, piped = piped.decode("utf-8", "replace"), None
+    elif batch is not None:
+        question = Path(batch).read_text("utf-8", "replace")
+    if not question.strip():
+        raise UsageError("The question is empty." if batch is None else "The batch holds no question.")
+    return question, piped
+
+
+def _check(
+    shape: Format, batch: str | None, quote: bool, context: int | None, temperature: float, top_p: float, top_k: int
+) -> None:
+    """What can be told to be wrong before torch is imported."""
+    if context is not None:
+        if batch is not None or quote:
+            raise UsageError("--context gives passages and no answers, so it goes without --batch and --quote.")
+        if shape is Format.vimgrep:
+            raise UsageError("--context prints whole passages.", hint="gfqa find --format vimgrep gives their places.")
+    if quote and shape is not Format.text:
+        raise UsageError(f"--quote is a view for people; --format {shape.value} has the quotes anyway.")
+    if not temperature and (top_p < 1 or top_k):
+        raise UsageError("--top-p and --top-k choose nothing at temperature 0.", hint="Add --temperature 0.7, say.")
+
+
+def _opened(
+    names: list[str], only: list[str], model: str | None, device: str, piped: bytes | None, require_fresh: bool
+) -> Memory:
+    """The memory that is asked: of the caches named, or chosen where neither a cache nor a document is given."""
+    from gfqa import ask as use_case
+
+    store = open_store()
+    chosen = [] if piped is not None and not names else use_case.choose_caches(store, names, Path.cwd())
+    memory = use_case.open_memory(use_case.open_model(model, device), store, chosen, piped)
+    if only:
+        memory = use_case.restricted(memory, only)
+    if require_fresh and (changed := use_case.changed_documents(memory)):
+        raise CacheError(f"{joined(changed, 3)} changed since the ingest.", hint="Run gfqa ingest again.")
+    return memory
+
+
+def _batch(console: Console, memory: Memory, lines: str, shape: Format, options: dict[str, Any]) -> bool:
+    """Answer a batch; whether any question was not found. Exits 1 if a line failed."""
+    from gfqa import batch as batches
+
+    def show(result: Result) -> None:
+        if console.as_json:
+            console.json(result.to_json())
+        elif result.answer is None:
+            console.error(1, f"Line {result.line}: {result.error.message if result.error else 'not answered'}")
+        else:
+            (views.asked if shape is Format.text else views.vimgrep)(console, result.answer)
+
+    outcome = batches.run(memory, lines, show, **options)
+    if outcome.failed:
+        raise typer.Exit(1)
+    return outcome.not_found > 0
+
+
+def _shown(console: Console, answer: Answer, ready: float, shape: Format, quote: bool, streams: bool) -> bool:
+    """Show an answer, of which the text has been streamed or not; whether nothing was found."""
+    if console.as_json:
+        console.json(answer.to_json())
+    else:
+        (views.quoted if quote else views.answered if streams else _SHOW[shape])(console, answer)
+    views.figures(console, answer, ready)
+    return not answer.found
+
+
+def _context(console: Console, memory: Memory, question: str, budget: int) -> bool:
+    """Print the best passages within a budget of tokens; whether there are any."""
+    from gfqa import find
+
+    tokenizer = memory.tokenizer
+    # Short documents make short passages, so more than would fit at their full length are asked for.
+    candidates = find.find(memory, question, 10 + budget // 20)
+    results, spent = find.within(candidates, budget, lambda text: len(tokenizer.encode(text)))
+    if console.as_json:
+        passages = [result.to_json() for result in results]
+        console.json({"schema": 1, "question": question, "passages": passages, "tokens": spent})
+    else:
+        views.context(console, results)
+        if not results:
+            console.note("No passage speaks of the question.")
+    console.detail(f"{spent:,} tokens in {len(results)} passages")
+    return bool(results)
+
+
+def _silent(text: str) -> None:
+    """Where an answer is not streamed."""

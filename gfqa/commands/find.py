@@ -1,0 +1,100 @@
+"""`gfqa find`: passages instead of answers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfqa import views
+from gfqa.commands.shared import (
+    AsJson,
+    AsJsonLines,
+    Caches,
+    Device,
+    Format,
+    Model,
+    Only,
+    OutputFormat,
+    Quiet,
+    Verbose,
+    chosen_format,
+    open_store,
+)
+from gfqa.console import Console
+from gfqa.errors import NotFoundInDocuments
+
+if TYPE_CHECKING:
+    from gfqa.memory import Memory
+    from gfqa.shelf import Shelf
+
+
+def find(
+    question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question, or words to look for.")],
+    cache: Caches = None,
+    only: Only = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="At most this many passages.")] = 10,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="By words alone: no model is loaded, and it takes a fraction of the time.")
+    ] = False,
+    model: Model = None,
+    device: Device = "auto",
+    fail_not_found: Annotated[bool, typer.Option("--fail-not-found", help="Exit 5 if no passage is found.")] = False,
+    format: OutputFormat = None,
+    as_json: AsJson = False,
+    as_jsonl: AsJsonLines = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find the passages that speak of a question: path:line and the best line of each, best first. Nothing is generated.
+
+    Ranked by shared words and by where the model looks; --fast by words alone. Which cache is searched: as for gfqa ask.
+
+    \b
+    gfqa find "retry delay after a failed job"
+    vim -q <(gfqa find "where is the port set" --format vimgrep)
+    """
+    began = time.monotonic()
+    shape = chosen_format(format, as_json, as_jsonl)
+    console = Console(as_json=shape in (Format.json, Format.jsonl), quiet=quiet, verbose=verbose)
+
+    from gfqa import find as use_case
+
+    texts = _texts(cache or [], only or [], fast, model, device)
+    opened = time.monotonic()
+    results = use_case.find(texts, question, count)
+    seconds = time.monotonic() - opened
+    if shape is Format.json:
+        passages = [result.to_json() for result in results]
+        names = {"names": list(texts.caches)}
+        console.json({"schema": 1, "question": question, "passages": passages, "cache": names})
+    elif shape is Format.jsonl:
+        for result in results:
+            console.json({"schema": 1, **result.to_json()})
+    elif shape is Format.vimgrep:
+        for result in results:
+            views.vimgrep_line(console, result.file, result.line, result.column, result.page, result.quote)
+    else:
+        views.found(console, results)
+    console.detail(f"seconds: open {opened - began:.3f}, find {seconds:.3f}; {len(texts.ids):,} tokens searched")
+    if fail_not_found and not results:
+        raise typer.Exit(NotFoundInDocuments.exit_code)
+
+
+def _texts(names: list[str], only: list[str], fast: bool, model: str | None, device: str) -> Shelf | Memory:
+    """What is searched: tokens alone, or with the model that looks at them."""
+    from gfqa import shelf
+
+    store = open_store()
+    names = shelf.choose_caches(store, names, Path.cwd())
+    if fast:
+        from gfqa.model_folders import tokenizer_of
+
+        texts = shelf.open_shelf(tokenizer_of(model), store, names)
+        return shelf.only(texts, only) if only else texts
+    from gfqa.ask import open_memory, open_model, restricted
+
+    memory = open_memory(open_model(model, device), store, names)
+    return restricted(memory, only) if only else memory

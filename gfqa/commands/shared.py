@@ -1,0 +1,119 @@
+"""What several commands share: options, the store, standard input."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gfqa import config
+from gfqa.console import Console
+from gfqa.errors import UsageError
+
+if TYPE_CHECKING:
+    from gfqa.cachestore import Store
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    text = "text"
+    json = "json"
+    jsonl = "jsonl"
+    vimgrep = "vimgrep"
+
+
+def complete_cache(incomplete: str) -> list[str]:
+    """Names of caches that begin so, for the shell's completion. Never an error: a shell shows none."""
+    try:
+        return [name for name in open_store().names() if name.startswith(incomplete)]
+    except Exception:
+        return []
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Names of installed models that begin so."""
+    from gfqa.model_folders import installed_names
+
+    try:
+        return [name for name in installed_names() if name.startswith(incomplete)]
+    except Exception:
+        return []
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing but errors on stderr.")]
+AsJsonLines = Annotated[bool, typer.Option("--jsonl", help="One JSON object a line; what --batch does anyway.")]
+OutputFormat = Annotated[
+    Format | None, typer.Option("--format", help="text, json, jsonl, or vimgrep (path:line:column:text).")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no commentary on stderr.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="GFQA_MODEL",
+        help="A model folder, or a name from `gfqa models list`.",
+        autocompletion=complete_model,
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Timings and token counts on stderr.")]
+Caches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cache",
+        "-c",
+        metavar="NAME",
+        envvar="GFQA_CACHE",
+        help="A cache to ask; may be repeated.",
+        autocompletion=complete_cache,
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="GLOB", help="Only the documents that match (gitignore syntax); may be repeated."),
+]
+Device = Annotated[str, typer.Option(envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+
+def chosen_format(given: Format | None, as_json: bool, as_jsonl: bool, default: Format = Format.text) -> Format:
+    """The one format asked for by --format, --json and --jsonl. UsageError where they contradict each other."""
+    flags = {Format.json: as_json, Format.jsonl: as_jsonl}
+    wanted = {name for name, flag in flags.items() if flag} | ({given} if given else set())
+    if len(wanted) > 1:
+        raise UsageError(f"Two formats were asked for: {' and '.join(sorted(wanted))}.")
+    return wanted.pop() if wanted else default
+
+
+def group(help: str, **settings: Any) -> typer.Typer:
+    return typer.Typer(
+        help=help,
+        context_settings=SETTINGS,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        pretty_exceptions_show_locals=False,
+        **settings,
+    )
+
+
+def no_command(context: typer.Context) -> None:
+    """Print the help where no command was given."""
+    if context.invoked_subcommand is None:
+        Console().block(context.get_help())
+
+
+def open_store() -> Store:
+    from gfqa.cachestore import Store
+
+    return Store.open(config.home())
+
+
+def standard_input() -> bytes:
+    if sys.stdin.isatty():
+        raise UsageError("- reads standard input, but nothing is piped into it.", hint='Try: gfqa ask "…" - < FILE')
+    return sys.stdin.buffer.read()

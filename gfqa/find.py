@@ -1,0 +1,74 @@
+"""Find: ranked passages for a question, and those that fit a budget of tokens; nothing is generated. Torch-free.
+
+The words of question and documents rank the passages; where a memory is given, the model's attention has its say as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from gfqa import passages
+from gfqa.answer.result import Found
+from gfqa.errors import UsageError
+from gfqa.shelf import STDIN, Origin, Shelf, file_of, has_changed
+
+if TYPE_CHECKING:
+    from gfqa.memory import Memory
+    from gfqa.passages import Passage
+
+
+def find(texts: Shelf | Memory, question: str, count: int) -> list[Found]:
+    """The `count` best passages, best first; fewer where no more share anything with the question.
+
+    A shelf is searched by words alone; a memory also by where the model looks, which loads it. UsageError for an empty
+    question.
+    """
+    if not question.strip():
+        raise UsageError("The question is empty.")
+    mass = None if isinstance(texts, Shelf) else passages.look(texts, question)
+    return [
+        _found(texts.origins[passage.chain], passage) for passage in passages.find(texts, question, count, mass=mass)
+    ]
+
+
+def within(results: Sequence[Found], budget: int, count_tokens: Callable[[str], int]) -> tuple[list[Found], int]:
+    """The best results whose texts and headers fit `budget` tokens together, and how many tokens they take.
+
+    Documents come in the order of their best passage, passages of one document in the order of the document. UsageError
+    where not even the shortest fits.
+    """
+    kept: list[Found] = []
+    spent = 0
+    for result in results:
+        cost = count_tokens(f"--- {result.span}\n{result.text}\n\n")
+        if spent + cost <= budget:
+            kept.append(result)
+            spent += cost
+    if results and not kept:
+        raise UsageError(f"No passage fits {budget} tokens.", hint="A passage has up to about 200 tokens.")
+    first = {key: number for number, key in reversed(list(enumerate(map(_document, kept))))}
+    return sorted(kept, key=lambda result: (first[_document(result)], result.page or 0, result.start_line or 0)), spent
+
+
+def _document(result: Found) -> tuple[str | None, str | None, str]:
+    return result.cache, result.source, result.path
+
+
+def _found(origin: Origin, passage: Passage) -> Found:
+    quote = passage.quote
+    return Found(
+        cache=passage.cache,
+        source=passage.source,
+        path=passage.path,
+        start_line=passage.start_line,
+        end_line=passage.end_line,
+        page=passage.page,
+        line=passage.line,
+        column=len(quote[: len(quote) - len(quote.lstrip())].encode("utf-8", "replace")) + 1,
+        quote=quote,
+        text=passage.text,
+        score=passage.score,
+        file=STDIN if origin.cache is None else str(file_of(origin)),
+        changed=has_changed(origin),
+    )

@@ -1,0 +1,324 @@
+"""Triton kernels of GOLD attention over a memory sorted by bigram, split over programs and merged by log-sum-exp.
+
+A scan program owns one head, a share of the memory and (but for single queries) a block of query rows; it leaves a partial
+result: the largest logit, the sum of exponentials and their weighted values. Logits are in powers of two. Rows are (batch,
+query) pairs; partials lie as [batch * H + head, query, part]. int8 keys are never widened: the query becomes two int8 digits,
+the products are exact integers, and what is lost is 2^-15 of the query's largest channel.
+"""
+
+# mypy: ignore-errors
+
+import triton
+import triton.language as tl
+
+LOWEST = tl.constexpr(-1e38)
+"""Where the running maximum starts: finite, so that a program that saw no key leaves zeros and not NaN."""
+
+
+@triton.jit
+def product(a, b, DTYPE: tl.constexpr, PRECISION: tl.constexpr):
+    """Matrix product of operands rounded to DTYPE, summed in float32."""
+    a, b = a.to(DTYPE), b.to(DTYPE)
+    if PRECISION == "interpreted":
+        # Triton's interpreter would multiply the bit patterns of bfloat16 operands.
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), input_precision="ieee")
+    return tl.dot(a, b, input_precision=PRECISION)
+
+
+@triton.jit
+def digits(x):
+    """x [rows, N] as (128 * high + low) * unit: two int8 tiles and the unit [rows]."""
+    unit = tl.maximum(tl.max(tl.abs(x), 1), 1e-30) / 16256.0
+    whole = tl.floor(x / unit[:, None] + 0.5)
+    high = tl.floor(whole / 128.0 + 0.5)
+    return high.to(tl.int8), (whole - 128.0 * high).to(tl.int8), unit
+
+
+@triton.jit
+def leave(peaks, sums, outs, place, inside, peak, total, out, N: tl.constexpr):
+    """Write the partial results of rows at `place`."""
+    channel = tl.arange(0, N)
+    tl.store(peaks + place, peak, mask=inside)
+    tl.store(sums + place, total, mask=inside)
+    tl.store(outs + place.to(tl.int64)[:, None] * N + channel[None, :], out, mask=inside[:, None])
+
+
+@triton.jit
+def _value_rows(values, scales, offsets, first, row, count, start, limit, N: tl.constexpr, SCALED: tl.constexpr):
+    """Rows of values [rows, N] (zero beyond count), their scales, and where their tokens begin and end in the tile."""
+    inside = row < count
+    place = first + row
+    channel = tl.arange(0, N)
+    tile = tl.load(values + place.to(tl.int64)[:, None] * N + channel[None, :], mask=inside[:, None], other=0)
+    begin = tl.maximum(tl.load(offsets + place, mask=inside, other=0) - start, 0)
+    end = tl.minimum(tl.load(offsets + place + 1, mask=inside, other=0) - start, limit)
+    scale = tl.where(inside, 1.0, 0.0)
+    if SCALED:
+        scale = tl.load(scales + place, mask=inside, other=0.0).to(tl.float32)
+    return tile, scale, begin, end
+
+
+@triton.jit
+def _add_one(out, reached, values, scales, offsets, first, count, start, limit, part, N: tl.constexpr,
+             ROWS: tl.constexpr, SCALED: tl.constexpr):  # fmt: skip
+    """out [ROWS, N] plus the values of ROWS bigrams, each times its tokens' weights.
+
+    reached: [TILE], the running sum of the weights; a bigram's tokens lie side by side, so its sum is a difference.
+    """
+    row = part * ROWS + tl.arange(0, ROWS)
+    tile, scale, begin, end = _value_rows(values, scales, offsets, first, row, count, start, limit, N, SCALED)
+    before = tl.where(begin > 0, tl.gather(reached, tl.maximum(begin, 1) - 1, 0), 0.0)
+    summed = (tl.gather(reached, tl.maximum(end, 1) - 1, 0) - before) * scale
+    return out + summed[:, None] * tile.to(tl.float32)
+
+
+@triton.jit
+def scan_one_kernel(
+    q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
+    first_row, row_step, factor, q_head_stride,
+    N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
+    INTEGER: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
+):  # fmt: skip
+    """One query against one share of the memory; with GIVEN its logits are there already and no key is read.
+
+    The partials' rows are first_row, first_row + row_step, …: one a head.
+
+    Sums stay spread over the threads (`total` by place in the tile, `out` by place among the tile's bigrams) and are added
+    up once at the end; only the largest logit is settled tile by tile.
+    """
+    head, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    channel, token = tl.arange(0, N), tl.arange(0, TILE)
+    keys += head * S * N
+    key_scales += head * S
+    logits += head * S
+    values += head * U * N
+    value_scales += head * U
+    if INTEGER and not GIVEN:
+        # Rows 0 and 1 of the product's left side are the query's digits.
+        line = tl.arange(0, 16)
+        query = tl.load(q + head * q_head_stride + channel[None, :] + 0 * line[:, None]).to(tl.float32)
+        high, low, unit = digits(query)
+        left = tl.where((line == 0)[:, None], high, tl.where((line == 1)[:, None], low, 0)).to(tl.int8)
+        place_value = tl.where(line == 0, 128, tl.where(line == 1, 1, 0))
+        factor = factor * tl.max(unit, 0)
+    elif not GIVEN:
+        single = tl.load(q + head * q_head_stride + channel).to(tl.float32)
+
+    peak = tl.full([], LOWEST, tl.float32)
+    total = tl.zeros([TILE], tl.float32)
+    out = tl.zeros([VALUE_ROWS, N], tl.float32)
+    for tile in range(part * tiles, tl.minimum(part * tiles + tiles, tl.cdiv(S, TILE))):
+        start = tile * TILE
+        limit = tl.minimum(S - start, TILE)
+        inside = token < limit
+        if GIVEN:
+            logit = tl.load(logits + start + token, mask=inside, other=0.0)
+        else:
+            place = (start + token).to(tl.int64)[:, None] * N + channel[None, :]
+            key = tl.load(keys + place, mask=inside[:, None], other=0)
+            if INTEGER:
+                found = tl.dot(left, tl.trans(key), out_dtype=tl.int32)
+                logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
+            else:
+                logit = tl.sum(key.to(tl.float32) * single[None, :], 1) * factor
+            if KEY_SCALES:
+                logit *= tl.load(key_scales + start + token, mask=inside, other=0.0).to(tl.float32)
+            if MASS:
+                tl.store(logits + start + token, logit, mask=inside)
+        logit = tl.where(inside, logit, float("-inf"))
+        higher = tl.maximum(peak, tl.max(logit, 0))
+        weight = tl.exp2(logit - higher)
+        shrink = tl.exp2(peak - higher)
+        total = total * shrink + weight
+        out *= shrink
+        peak = higher
+
+        first = tl.load(bigram + start)
+        count = tl.load(bigram + start + limit - 1) - first + 1
+        reached = tl.cumsum(weight, 0)
+        out = _add_one(
+            out, reached, values, value_scales, offsets, first, count, start, limit, 0, N, VALUE_ROWS, VALUE_SCALES
+        )
+        for more in tl.static_range(1, TILE // VALUE_ROWS):
+            if more * VALUE_ROWS < count:
+                out = _add_one(
+                    out, reached, values, value_scales, offsets, first, count, start, limit, more, N, VALUE_ROWS,
+                    VALUE_SCALES,
+                )  # fmt: skip
+
+    place = (first_row + head * row_step) * parts + offset + part
+    tl.store(peaks + place, peak)
+    tl.store(sums + place, tl.sum(total, 0))
+    tl.store(outs + place * N + channel, tl.sum(out, 0))
+
+
+@triton.jit
+def _add_rows(out, weight, token, values, scales, offsets, first, count, start, limit, part, N: tl.constexpr,
+              ROWS: tl.constexpr, SCALED: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr):  # fmt: skip
+    """out [rows, N] plus the values of ROWS bigrams, times the sums of their tokens' weights [rows, TILE]."""
+    row = part * ROWS + tl.arange(0, ROWS)
+    tile, scale, begin, end = _value_rows(values, scales, offsets, first, row, count, start, limit, N, SCALED)
+    member = (token[:, None] >= begin[None, :]) & (token[:, None] < end[None, :])
+    summed = product(weight, tl.where(member, 1.0, 0.0), DTYPE, PRECISION) * scale[None, :]
+    return out + product(summed, tile, DTYPE, PRECISION)
+
+
+@triton.jit
+def scan_rows_kernel(
+    q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
+    factor, rows, T, H, q_batch_stride, q_head_stride, q_row_stride,
+    N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, ROWS: tl.constexpr, KEY_SCALES: tl.constexpr,
+    VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr, MASS: tl.constexpr, KEY_DTYPE: tl.constexpr,
+    WEIGHT_DTYPE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """ROWS queries (of several questions, or of several tokens) against one share of the memory."""
+    head, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    row = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
+    batch, query_number = row // T, row % T
+    asked = row < rows
+    channel, token = tl.arange(0, N), tl.arange(0, TILE)
+    keys += head * S * N
+    key_scales += head * S
+    values += head * U * N
+    value_scales += head * U
+    place = batch * q_batch_stride + head * q_head_stride + query_number * q_row_stride
+    query = tl.load(q + place[:, None] + channel[None, :], mask=asked[:, None], other=0.0)
+    if INTEGER:
+        high, low, unit = digits(query.to(tl.float32))
+        unit *= factor
+
+    peak = tl.full([ROWS], LOWEST, tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
+    out = tl.zeros([ROWS, N], tl.float32)
+    for tile in range(part * tiles, tl.minimum(part * tiles + tiles, tl.cdiv(S, TILE))):
+        start = tile * TILE
+        limit = tl.minimum(S - start, TILE)
+        inside = token < limit
+        key = tl.load(
+            keys + (start + token).to(tl.int64)[:, None] * N + channel[None, :], mask=inside[:, None], other=0
+        )
+        if INTEGER:
+            key = tl.trans(key)
+            found = tl.dot(high, key, out_dtype=tl.int32) * 128 + tl.dot(low, key, out_dtype=tl.int32)
+            logit = found.to(tl.float32) * unit[:, None]
+        else:
+            logit = product(query, tl.trans(key), KEY_DTYPE, PRECISION) * factor
+        if KEY_SCALES:
+            logit *= tl.load(key_scales + start + token, mask=inside, other=0.0).to(tl.float32)[None, :]
+        if MASS:
+            last = asked & (query_number == T - 1)
+            line = (batch * H + head) * S
+            tl.store(logits + line[:, None] + (start + token)[None, :], logit, mask=last[:, None] & inside[None, :])
+        logit = tl.where(inside[None, :], logit, float("-inf"))
+        higher = tl.maximum(peak, tl.max(logit, 1))
+        weight = tl.exp2(logit - higher[:, None])
+        shrink = tl.exp2(peak - higher)
+        total = total * shrink + tl.sum(weight, 1)
+        out *= shrink[:, None]
+        peak = higher
+
+        first = tl.load(bigram + start)
+        count = tl.load(bigram + start + limit - 1) - first + 1
+        out = _add_rows(
+            out, weight, token, values, value_scales, offsets, first, count, start, limit, 0, N, VALUE_ROWS,
+            VALUE_SCALES, WEIGHT_DTYPE, PRECISION,
+        )  # fmt: skip
+        for more in tl.static_range(1, TILE // VALUE_ROWS):
+            if more * VALUE_ROWS < count:
+                out = _add_rows(
+                    out, weight, token, values, value_scales, offsets, first, count, start, limit, more, N, VALUE_ROWS,
+                    VALUE_SCALES, WEIGHT_DTYPE, PRECISION,
+                )  # fmt: skip
+
+    place = ((batch * H + head) * T + query_number) * parts + offset + part
+    leave(peaks, sums, outs, place, asked, peak, total, out, N)
+
+
+@triton.jit
+def own_kernel(
+    q, keys, values, length, peaks, sums, outs, own, tiles, parts, factor, T, H,
+    q_batch_stride, q_head_stride, q_row_stride, k_batch_stride, k_head_stride, k_row_stride,
+    v_batch_stride, v_head_stride, v_row_stride,
+    N: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr, LENGTH: tl.constexpr, CAUSAL: tl.constexpr,
+    DTYPE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """ROWS queries of one chain against a share of the chain's own keys: the partials 0, 1, … of its rows.
+
+    CAUSAL: the queries are the last T of the own tokens, and see none after themselves. LENGTH: the number of own tokens is
+    read from the device and `own` only bounds it, so that the launch is the same for all.
+    """
+    line, part = tl.program_id(0), tl.program_id(1)
+    batch, head = (line // H).to(tl.int64), (line % H).to(tl.int64)
+    row = tl.program_id(2) * ROWS + tl.arange(0, ROWS)
+    asked = row < T
+    if LENGTH:
+        own = tl.load(length)
+    channel, token = tl.arange(0, N), tl.arange(0, TILE)
+    place = batch * q_batch_stride + head * q_head_stride + row * q_row_stride
+    query = tl.load(q + place[:, None] + channel[None, :], mask=asked[:, None], other=0.0)
+    keys += batch * k_batch_stride + head * k_head_stride
+    values += batch * v_batch_stride + head * v_head_stride
+
+    peak = tl.full([ROWS], LOWEST, tl.float32)
+    total = tl.zeros([ROWS], tl.float32)
+    out = tl.zeros([ROWS, N], tl.float32)
+    for tile in range(part * tiles, tl.minimum(part * tiles + tiles, tl.cdiv(own, TILE))):
+        position = tile * TILE + token
+        inside = (position < own)[:, None]
+        key = tl.load(keys + position[:, None] * k_row_stride + channel[None, :], mask=inside, other=0.0)
+        value = tl.load(values + position[:, None] * v_row_stride + channel[None, :], mask=inside, other=0.0)
+        logit = product(query, tl.trans(key), DTYPE, PRECISION) * factor
+        reach = own - T + row if CAUSAL else own - 1 + 0 * row
+        logit = tl.where(position[None, :] <= reach[:, None], logit, float("-inf"))
+        higher = tl.maximum(peak, tl.max(logit, 1))
+        weight = tl.exp2(logit - higher[:, None])
+        shrink = tl.exp2(peak - higher)
+        total = total * shrink + tl.sum(weight, 1)
+        out = out * shrink[:, None] + product(weight, value, DTYPE, PRECISION)
+        peak = higher
+
+    leave(peaks, sums, outs, (line * T + row) * parts + part, asked, peak, total, out, N)
+
+
+@triton.jit
+def merge_kernel(
+    peaks, sums, outs, merged, totals, parts, T, H, batch_stride, head_stride, row_stride,
+    N: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """One row's partial results into its output and the logarithm of its sum."""
+    row = tl.program_id(0).to(tl.int64)
+    part, channel = tl.arange(0, PARTS), tl.arange(0, N)
+    inside = part < parts
+    peak = tl.load(peaks + row * parts + part, mask=inside, other=LOWEST)
+    highest = tl.max(peak, 0)
+    share = tl.exp2(peak - highest)
+    total = tl.sum(tl.load(sums + row * parts + part, mask=inside, other=0.0) * share, 0)
+    out = tl.load(outs + (row * parts + part)[:, None] * N + channel[None, :], mask=inside[:, None], other=0.0)
+    out = tl.sum(out * share[:, None], 0) / total
+    place = row // (T * H) * batch_stride + row // T % H * head_stride + row % T * row_stride
+    tl.store(merged + place + channel, out)
+    tl.store(totals + row, highest + tl.log2(total))
+
+
+@triton.jit
+def mass_kernel(logits, totals, order, mass, S, T, TILE: tl.constexpr):
+    """The last query's probability on each token of one batch and head, written to the token's place in the cache."""
+    line = tl.program_id(1).to(tl.int64)
+    token = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    inside = token < S
+    logit = tl.load(logits + line * S + token, mask=inside, other=0.0)
+    place = tl.load(order + token, mask=inside, other=0)
+    tl.store(mass + line * S + place, tl.exp2(logit - tl.load(totals + line * T + T - 1)), mask=inside)
+
+
+@triton.jit
+def pool_kernel(logits, totals, pooled, S, H, share, TILE: tl.constexpr):
+    """pooled [S] += share * the sum over heads of one query's probabilities, all in sorted order."""
+    token = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    inside = token < S
+    found = tl.zeros([TILE], tl.float32)
+    for head in range(H):
+        found += tl.exp2(tl.load(logits + token, mask=inside, other=0.0) - tl.load(totals + head))
+        logits += S
+    before = tl.load(pooled + token, mask=inside, other=0.0)
+    tl.store(pooled + token, before + found * share, mask=inside)

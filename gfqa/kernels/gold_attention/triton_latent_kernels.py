@@ -1,0 +1,96 @@
+"""Triton kernels of the latent form of GOLD attention: the unigrams' parts of each bigram, and the logits of tokens.
+
+Columns are heads, HEADS at a time; tokens lie sorted by bigram. See `triton_latent` for the algebra and the names.
+"""
+
+# mypy: ignore-errors
+
+import triton
+import triton.language as tl
+
+from gfqa.kernels.gold_attention.triton_kernels import product
+
+
+@triton.jit
+def bigram_kernel(
+    table, z, first, second, e_first, e_second, U, H, rows, room, parts, ROOM: tl.constexpr, ROWS: tl.constexpr
+):
+    """The unigrams' parts of ROWS bigrams, each [U, room] with zeros beyond H; table: [H, rows, 2 + parts].
+
+    e_first = table[first, 1] + sum over r of z_r table[first, 2 + r], e_second = table[second, 0] - the same of second.
+    """
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    head = tl.arange(0, ROOM)
+    inside = row < U
+    both = inside[:, None] & (head < H)[None, :]
+    line = head.to(tl.int64)[None, :] * rows
+    before = table + (line + tl.load(first + row, mask=inside, other=0)[:, None]) * (parts + 2)
+    now = table + (line + tl.load(second + row, mask=inside, other=0)[:, None]) * (parts + 2)
+    one = tl.load(before + 1, mask=both, other=0.0).to(tl.float32)
+    two = tl.load(now, mask=both, other=0.0).to(tl.float32) - tl.load(now + 1, mask=both, other=0.0).to(tl.float32)
+    for part in range(parts):
+        share = tl.load(z + row * parts + part, mask=inside, other=0.0).to(tl.float32)[:, None]
+        one += share * tl.load(before + part + 2, mask=both, other=0.0).to(tl.float32)
+        two -= share * tl.load(now + part + 2, mask=both, other=0.0).to(tl.float32)
+    place = row.to(tl.int64)[:, None] * room + head[None, :]
+    mask = inside[:, None] & (head < room)[None, :]
+    tl.store(e_first + place, one, mask=mask)
+    tl.store(e_second + place, two, mask=mask)
+
+
+@triton.jit
+def _tile(base, token, inside, width: tl.constexpr, WIDTH: tl.constexpr):
+    """[TILE, WIDTH] in float32: rows of `width` numbers, zeros beyond."""
+    column = tl.arange(0, WIDTH)
+    mask = inside[:, None] & (column < width)[None, :]
+    return tl.load(base + token.to(tl.int64)[:, None] * width + column[None, :], mask=mask, other=0).to(tl.float32)
+
+
+@triton.jit
+def _columns(base, width: tl.constexpr, room: tl.constexpr, head, WIDTH: tl.constexpr):
+    """[WIDTH, HEADS]: a group of heads of an absorbed query, zeros beyond `width`."""
+    line = tl.arange(0, WIDTH)
+    return tl.load(base + line[:, None] * room + head[None, :], mask=(line < width)[:, None], other=0.0)
+
+
+@triton.jit
+def latent_kernel(
+    q_tau, q_now, q_mixed, q_sums, q_constant, e_first, e_second, tau, c, c_before, scale, scale_before, s, s_before,
+    mean, deviation, z, bigram, logits, S, H, mixes,
+    room: tl.constexpr, width: tl.constexpr, lora: tl.constexpr,
+    TILE: tl.constexpr, HEADS: tl.constexpr, GROUP: tl.constexpr, WIDTH: tl.constexpr, LORA: tl.constexpr,
+    DTYPE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The logits of one query on TILE tokens, for HEADS heads; logits: [H, S].
+
+    Row lengths are constants, so that the compiler knows how rows are aligned and reads 16 bytes at once.
+    """
+    token = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    head = tl.program_id(1) * HEADS + tl.arange(0, HEADS)
+    inside = token < S
+    number = tl.load(bigram + token, mask=inside, other=0).to(tl.int64)
+    place = number[:, None] * room + head[None, :]
+
+    logit = product(_tile(tau, token, inside, lora, LORA), _columns(q_tau, lora, room, head, LORA), DTYPE, PRECISION)
+    now = _tile(c, token, inside, width, WIDTH) * tl.load(scale + token, mask=inside, other=0.0)[:, None]
+    logit += product(now, _columns(q_now, width, room, head, WIDTH), DTYPE, PRECISION)
+    before = _tile(c_before, token, inside, width, WIDTH)
+    step = (before * tl.load(scale_before + token, mask=inside, other=0.0)[:, None] - now).to(DTYPE)
+    logit += product(step, _columns(q_mixed, width, room, head, WIDTH), DTYPE, PRECISION)
+    # GROUP parts of the mix side by side in one product; a thread has all of them for its heads, and adds them up itself.
+    line, column = tl.arange(0, WIDTH), tl.arange(0, GROUP * HEADS)
+    columns = q_mixed + (1 + column // HEADS)[None, :] * (width * room) + line[:, None] * room
+    columns += (tl.program_id(1) * HEADS + column % HEADS)[None, :]
+    shares = z + number[:, None] * mixes + tl.arange(0, GROUP)[None, :]
+    for mix in range(0, mixes, GROUP):
+        right = tl.load(columns + mix * (width * room), mask=(line < width)[:, None], other=0.0)
+        parts = tl.reshape(product(step, right, DTYPE, PRECISION), [TILE, GROUP, HEADS])
+        logit += tl.sum(parts * tl.load(shares + mix).to(tl.float32)[:, :, None], 1)
+
+    # The unigrams' parts, and what the norm does.
+    logit += tl.load(s + token, mask=inside, other=0.0)[:, None] * tl.load(e_second + place)
+    logit += tl.load(s_before + token, mask=inside, other=0.0)[:, None] * tl.load(e_first + place)
+    logit -= tl.load(mean + token, mask=inside, other=0.0)[:, None] * tl.load(q_sums + head)[None, :]
+    logit = logit * tl.load(deviation + token, mask=inside, other=0.0)[:, None] + tl.load(q_constant + head)[None, :]
+    mask = inside[:, None] & (head < H)[None, :]
+    tl.store(logits + head.to(tl.int64)[None, :] * S + token[:, None], logit, mask=mask)

@@ -1,0 +1,237 @@
+"""One decode step with everything in place: the same launches on the same memory for every token, as one CUDA graph.
+
+Where `LanguageModel.decode` returns new states of growing size, `DecodeStep` keeps them in buffers with room for the answer
+and writes into those. On a GPU the step is captured once and replayed; elsewhere the same code runs as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gfqa.kernels.gold_attention.triton_latent import LatentTokens
+from gfqa.kernels.gold_attention.triton_memory import SortedMemory, plain_attend
+from gfqa.model.gold import GoldInputs, GoldTimeMix
+from gfqa.model.language_model import LanguageModel, query_scale
+from gfqa.model.layers import rms, split_heads
+from gfqa.model.state import BlockState, ModelState
+
+Memory = SortedMemory | LatentTokens
+Attend = Callable[..., tuple[Tensor, Tensor, Tensor]]
+"""attend(q, own_keys, own_values, memory, want_logits=, own_length=) as `triton.attend`."""
+
+WARM_UP = 3
+"""Steps before a capture: kernels are compiled and libraries make their workspaces outside the graph."""
+
+
+class DecodeStep:
+    """Continue a chain token by token over a memory that stays as it is.
+
+    logits [V] float32 after a call is a buffer that the next call overwrites. mass [S] float32 sums, over calls, the mean over
+    layers and heads of the probability on each memory token, in the order of the cache.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        model: LanguageModel,
+        state: ModelState,
+        layers: Sequence[Memory],
+        room: int,
+        *,
+        want_mass: bool = True,
+        attend: Attend | None = None,
+        capture: bool | None = None,
+        compiled: bool = False,
+    ) -> None:
+        """state: of a chain of one row (B = 1) with at least one token; layers: each GOLD layer's memory; room: new tokens.
+
+        attend: the attention, by default Triton's on a GPU and the plain one elsewhere. capture: as a graph, by default on a
+        GPU. compiled: run blocks through torch.compile, which fuses their small operations.
+        Raises ValueError for another kind of model than Finch and GOLD layers without RoPE, a state of several rows or of
+        no token, or a wrong number of layers.
+        """
+        config, ids, keys = model.config, state.ids, state.compressed_keys
+        if config.tmix not in ("x060", "x060c2"):
+            raise ValueError(f"a decode step takes Finch layers below the GOLD layers, not {config.tmix}")
+        if config.rope is not None or len(layers) != config.n_gold or not layers:
+            raise ValueError(f"a model with {config.n_gold} GOLD layers cannot step over {len(layers)} memories")
+        if ids is None or keys is None or ids.shape[0] != 1 or not ids.shape[1]:
+            raise ValueError("a decode step continues one chain of at least one token")
+        self.model, self._layers, self._want_mass = model, list(layers), want_mass
+        self._used, self._room = state.length, room
+        weight = model.emb.weight
+        self.device = weight.device
+        self._attend = attend or _attention(layers[0], self.device)
+        self._blocks = [self._in_place(block) for block in state.blocks]
+        e = model.embed(ids[:, -1])
+        self._o, self._kappa = rms(e), model.decompress(e, keys[:, -1])
+        self._length = torch.tensor([state.length], dtype=torch.int32, device=self.device)
+        self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
+        self._pooled = torch.zeros(len(layers[0]), device=self.device)
+        self.logits = torch.zeros(config.vocab_size, device=self.device)
+        parts: list[Callable[..., Any]] = [_finch_block, _before_attention, _after_attention]
+        if compiled:
+            parts = [torch.compile(part, dynamic=False) for part in parts]
+        self._finch_block, self._before_attention, self._after_attention = parts
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if capture if capture is not None else self.device.type == "cuda":
+            self._capture()
+
+    @torch.inference_mode()
+    def __call__(self, token: int | Tensor) -> Tensor:
+        """Read one more token, an id or a tensor of one id on the device: its logits [V]. ValueError when there is no room."""
+        if self._room <= 0:
+            raise ValueError("the decode step has no room for another token")
+        self._room -= 1
+        self._used += 1
+        if isinstance(token, Tensor):
+            self._token.copy_(token.view(1, 1))
+        else:
+            self._token.fill_(token)
+        if self._graph is not None:
+            self._graph.replay()
+        else:
+            self._step()
+        return self.logits
+
+    def mass(self) -> Tensor:
+        """[S] float32, see the class; zeros without want_mass."""
+        mass = torch.empty_like(self._pooled)
+        mass[self._layers[0].order] = self._pooled
+        return mass
+
+    def _in_place(self, block: BlockState) -> BlockState:
+        """The state's own copy of one block: recurrent parts as they are, keys and values with room for more."""
+
+        def copied(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part.clone()
+
+        def roomy(rows: Tensor | None) -> Tensor | None:
+            if rows is None:
+                return None
+            return torch.cat((rows, rows.new_zeros(1, self._room + WARM_UP, rows.shape[2])), dim=1)
+
+        return BlockState(
+            copied(block.wkv), copied(block.att_shift), copied(block.ffn_shift), roomy(block.keys), roomy(block.values)
+        )
+
+    def _step(self) -> None:
+        model, config = self.model, self.model.config
+        e = model.embed(self._token)
+        x = e
+        for block, state in zip(model.blocks[: -config.n_gold], self._blocks):
+            x, *new = self._finch_block(block, x, state.wkv, state.att_shift, state.ffn_shift)
+            for old, part in zip((state.wkv, state.att_shift, state.ffn_shift), new, strict=True):
+                if old is not None:
+                    old.copy_(part)
+        o, kappa = rms(e), model.decompress(e, model.w_kv_cache_a(x).float())
+        place = self._length.long()
+        self._length += 1
+        scale = None
+        if config.length_scale is not None:
+            scale = query_scale(self._length + len(self._layers[0]), config.length_scale).view(1, 1)
+        gold = GoldInputs(o, self._o.unsqueeze(1), kappa, self._kappa.unsqueeze(1), scale)
+        for block, state, memory in zip(
+            model.blocks[-config.n_gold :], self._blocks[-config.n_gold :], self._layers, strict=True
+        ):
+            x = self._gold_block(block, x, state, memory, gold, place)
+        self._o.copy_(o[:, 0])
+        self._kappa.copy_(kappa[:, 0])
+        self.logits.copy_(model.logits(x)[0, 0])
+
+    def _gold_block(
+        self, block: nn.Module, x: Tensor, state: BlockState, memory: Memory, inputs: GoldInputs, place: Tensor
+    ) -> Tensor:
+        n_head = self.model.config.n_head
+        assert state.keys is not None and state.values is not None  # noqa: PT018
+        q, key, value, shift = self._before_attention(block, x, state.att_shift, inputs)
+        state.keys.index_copy_(1, place, key)
+        state.values.index_copy_(1, place, value)
+        out, totals, logits = self._attend(
+            split_heads(q, n_head),
+            split_heads(state.keys, n_head),
+            split_heads(state.values, n_head),
+            memory,
+            want_logits=self._want_mass,
+            own_length=self._length,
+        )
+        if self._want_mass:
+            self._pool(logits, totals, 1 / (n_head * len(self._layers)))
+        x, ffn_shift = self._after_attention(block, x, out, state.ffn_shift)
+        for old, part in ((state.att_shift, shift), (state.ffn_shift, ffn_shift)):
+            if old is not None:
+                old.copy_(part)
+        return x
+
+    def _pool(self, logits: Tensor, totals: Tensor, share: float) -> None:
+        if logits.is_cuda:
+            from gfqa.kernels.gold_attention import triton
+
+            triton.pool_mass(logits, totals, self._pooled, share)
+        else:
+            self._pooled += share * torch.exp2(logits - totals).sum(dim=(0, 1))
+
+    def _capture(self) -> None:
+        """Run the step a few times and capture it; the chain's state is put back after each."""
+        kept = [tensor.clone() for tensor in self._state()]
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.inference_mode(), torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                self._step()
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.inference_mode(), torch.cuda.graph(self._graph):
+            self._step()
+        for tensor, value in zip(self._state(), kept, strict=True):
+            tensor.copy_(value)
+
+    def _state(self) -> list[Tensor]:
+        """Every tensor that a step changes and the next one reads; rows of keys beyond the length are not read."""
+        parts = [part for block in self._blocks for part in (block.wkv, block.att_shift, block.ffn_shift)]
+        return [self._o, self._kappa, self._length, self._pooled, *(part for part in parts if part is not None)]
+
+
+def _finch_block(
+    block: nn.Module, x: Tensor, wkv: Tensor | None, att_shift: Tensor | None, ffn_shift: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """One lower block over one token: (x, wkv, att_shift, ffn_shift)."""
+    x, new = block(x, BlockState(wkv, att_shift, ffn_shift))
+    return x, new.wkv, new.att_shift, new.ffn_shift
+
+
+def _before_attention(
+    block: Any, x: Tensor, shift: Tensor | None, inputs: GoldInputs
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """A GOLD block up to its attention: scaled queries, new key and value [1, 1, C], the new shift [1, C]."""
+    att = block.att
+    assert isinstance(att, GoldTimeMix)
+    z = block.ln1(x)
+    q = att.queries(z, shift)
+    if inputs.query_scale is not None:
+        q = q * inputs.query_scale.unsqueeze(-1).to(q.dtype)
+    key = att.keys(inputs.o, inputs.o_previous, inputs.kappa, inputs.kappa_previous)
+    return q, key, att.values(inputs.o, inputs.o_previous), z[:, -1]
+
+
+def _after_attention(block: Any, x: Tensor, out: Tensor, shift: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A GOLD block from its attention's output [1, H, 1, N] on: (x, ffn_shift)."""
+    att = block.att
+    assert isinstance(att, GoldTimeMix)
+    mixed = x + att.output(att.ln_x(out.transpose(1, 2).flatten(-2)))
+    ffn, shift = block.ffn(block.ln2(x if block.parallel else mixed), shift, None)
+    return mixed + ffn, shift
+
+
+def _attention(memory: Memory, device: torch.device) -> Attend:
+    """The attention of a kind of memory on a device."""
+    if device.type != "cuda":
+        return plain_attend
+    # Imported on use: a platform without Triton still has the plain form.
+    from gfqa.kernels.gold_attention import triton, triton_latent
+
+    return triton.attend if isinstance(memory, SortedMemory) else triton_latent.attend

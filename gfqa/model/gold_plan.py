@@ -1,0 +1,85 @@
+"""In which form the memory of GOLD layers is held: by device, length and the bytes it may take.
+
+On the CPU there are float32 keys, int8 keys (about a quarter), and the latent form that holds no keys, exact or with bfloat16
+latents (least, and slower a token). A GPU, a rounded model and one with RoPE hold the keys of `LayerMemory`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from gfqa.errors import ModelError
+
+if TYPE_CHECKING:
+    from gfqa.model.config import ModelConfig
+
+FORMS = ("materialised", "float32", "int8", "latent", "latent16")
+SHORT_MEMORY = 8192
+"""Up to so many tokens float32 keys are the quickest: rounding them costs more than it saves in a few steps."""
+
+
+def choose_form(
+    config: ModelConfig, n_tokens: int, n_bigrams: int, dtype: torch.dtype, device: torch.device, budget: int | None
+) -> str:
+    """The quickest of FORMS within `budget` bytes; None means half of the machine's memory.
+
+    Raises ModelError where none fits a given budget.
+    """
+    if device.type != "cpu" or config.rope is not None or dtype not in (torch.float32, torch.float64):
+        order = ["materialised"]
+    elif n_tokens <= SHORT_MEMORY:
+        order = ["float32", "int8", "latent16"]
+    elif integer_products_are_fast():
+        order = ["int8", "latent16"]
+    else:
+        order = ["float32", "latent", "latent16"]
+    bound = budget if budget is not None else _half_of_memory(device)
+    needed = {form: form_bytes(form, config, n_tokens, n_bigrams, dtype) for form in order}
+    for form in order:
+        if needed[form] <= bound:
+            return form
+    if budget is None:
+        return min(order, key=needed.__getitem__)
+    raise ModelError(
+        f"The memory of {n_tokens:,} tokens takes at least {_megabytes(min(needed.values()))}, "
+        f"more than the budget of {_megabytes(budget)}.",
+        hint="Allow more with --memory-budget, or ask fewer documents.",
+    )
+
+
+def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dtype: torch.dtype) -> int:
+    """Bytes of a form's tensors, temporary ones not counted."""
+    size, width, layers = dtype.itemsize, config.n_embd, config.n_gold
+    if form == "materialised":
+        token, bigram = width * 2, width * size
+    elif form == "float32":
+        token, bigram = width * size, width * size
+    elif form == "int8":
+        token, bigram = width + 4, width * 2
+    else:
+        held = size if form == "latent" else 2
+        token, bigram = config.gold_lora * held + 2 * size, width * held + config.lora.key_value * size
+    # What all layers share: where each token's bigram is, and the latent form's scaled keys.
+    shared = 16 + (2 * (config.key_width + 1) * size + 8 if "latent" in form else 0)
+    return n_tokens * (layers * token + shared) + n_bigrams * layers * bigram
+
+
+def integer_products_are_fast() -> bool:
+    """Whether this processor multiplies int8 in one instruction; without it torch's product is a plain loop."""
+    return bool(torch.cpu._is_vnni_supported())
+
+
+def _half_of_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1] // 2
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    except (AttributeError, ValueError, OSError):
+        return 4 << 30  # A system that does not say.
+
+
+def _megabytes(n: int) -> str:
+    return f"{-(-n // 1_000_000):,} MB"

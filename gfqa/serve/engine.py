@@ -1,0 +1,162 @@
+"""A model and the memories it was asked about, kept loaded; answers are those of a process that has just started.
+
+Nothing is trusted to stay as it was: each question looks at the manifests of its caches and at the model's files, and what
+changed is loaded again. One thread uses an engine at a time (`gfqa.serve.server` and `gfqa.serve.tools` see to that).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from gfqa import config
+from gfqa.ask import Answer, Memory, ask, changed_documents, choose_caches, open_memory
+from gfqa.cachestore import Store
+from gfqa.errors import CacheError, GfqaError, UsageError
+from gfqa.memory import restricted
+from gfqa.model.checkpoint import CONFIG
+from gfqa.reader import Reader, find_model, open_model, resolve_device
+
+MEMORIES: Final = 4
+"""How many memories stay loaded; the one that was asked longest ago goes first."""
+Digests = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of which caches; none named: the one that `choose_caches` finds for `folder`, unless there is a document.
+
+    options: keyword arguments of `gfqa.ask.ask`.
+    """
+
+    text: str
+    folder: Path
+    caches: tuple[str, ...] = ()
+    document: bytes | None = None
+    only: tuple[str, ...] = ()
+    require_fresh: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Engine:
+    """One opened model on one device, over the store of `home`."""
+
+    def __init__(self, model: str | None = None, device: str = "auto", home: Path | None = None) -> None:
+        self.reader: Reader = open_model(model, device)
+        self.home = home or config.home()
+        self._files = _files(self.reader.folder)
+        self._memories: OrderedDict[tuple[str, ...], tuple[Digests, Memory]] = OrderedDict()
+
+    @property
+    def store(self) -> Store:
+        """The store, opened anew: the first ingest may have made it since."""
+        return Store.open(self.home)
+
+    @property
+    def loaded(self) -> list[tuple[str, ...]]:
+        """The names of caches whose memories are loaded."""
+        return list(self._memories)
+
+    def warm_up(self, caches: tuple[str, ...] = ()) -> None:
+        """Load the weights, answer once over a text of a few words (kernels are built), and load a memory of `caches`."""
+        ask(open_memory(self.reader, None, (), b"Warming up.\n"), "What?", max_tokens=2)
+        if caches:
+            self.memory(caches)
+
+    def differs(self, model: str | None, device: str, folder: Path) -> str | None:
+        """Why a process in `folder` that was given this model and device would not use this one; None if it would."""
+        try:
+            wanted = _model_folder(model, folder)
+            place = resolve_device(device)
+        except GfqaError as error:
+            return error.message
+        if wanted != self.reader.folder:
+            return f"it serves the model {self.reader.name} of {self.reader.folder}"
+        if _numbered(place) != _numbered(self.reader.device):
+            return f"it runs on {self.reader.device}"
+        return None
+
+    def answer(
+        self, question: Question, on_text: Callable[[str], None] = lambda text: None
+    ) -> tuple[Answer, dict[str, Any]]:
+        """The answer and its documented JSON object, with `"warm": true` among the timing. GfqaErrors as of `gfqa ask`."""
+        if not question.text.strip():
+            raise UsageError("The question is empty.")
+        began = time.monotonic()
+        self._refresh()
+        names = tuple(question.caches)
+        if not names and question.document is None:
+            names = tuple(choose_caches(self.store, (), question.folder))
+        elif names:
+            choose_caches(self.store, names, question.folder)
+        memory = self.memory(names, question.document)
+        if question.require_fresh and (changed := changed_documents(memory)):
+            raise stale(changed)
+        if question.only:
+            memory = restricted(memory, question.only)
+        answer = ask(
+            replace(memory, seconds=time.monotonic() - began), question.text, **question.options, on_text=on_text
+        )
+        document = answer.to_json()
+        return answer, {**document, "timing": {**document["timing"], "warm": True}}
+
+    def memory(self, names: tuple[str, ...], document: bytes | None = None) -> Memory:
+        """The memory of these caches as they are now, loaded only if they changed; that of a document is not kept."""
+        if document is not None:
+            return open_memory(self.reader, self.store, names, document)
+        names = tuple(sorted(set(names)))
+        store = self.store
+        # Read before the memory is: if a writer commits in between, the next question loads once too often, not too seldom.
+        digests = tuple(store.manifest(name).digest for name in names)
+        known = self._memories.pop(names, None)
+        if known is None or known[0] != digests:
+            known = digests, open_memory(self.reader, store, names)
+        self._memories[names] = known
+        while len(self._memories) > MEMORIES:
+            self._memories.popitem(last=False)
+        return known[1]
+
+    def drop(self) -> None:
+        """Forget all memories: after a failure they may be what there was no room for."""
+        self._memories.clear()
+
+    def _refresh(self) -> None:
+        """Open the model again if its files changed."""
+        files = _files(self.reader.folder)
+        if files != self._files:
+            self.reader = open_model(self.reader.folder, self.reader.device)
+            self._files = files
+            self.drop()
+
+
+def stale(changed: tuple[str, ...]) -> CacheError:
+    """The error of `--require-fresh`."""
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return CacheError(f"{', '.join(changed[:3])}{more} changed since the ingest.", hint="Run gfqa ingest again.")
+
+
+def _files(folder: Path) -> list[tuple[str, int, int, int]]:
+    """Name, inode, size and modification time of the files of a model."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        status = path.stat()
+        found.append((path.name, status.st_ino, status.st_size, status.st_mtime_ns))
+    return found
+
+
+def _model_folder(model: str | None, folder: Path) -> Path:
+    """As `find_model` for a process whose current folder is `folder`."""
+    if model is None:
+        return find_model(None)
+    given = Path(model).expanduser()
+    if (folder / given / CONFIG).is_file() or len(given.parts) != 1:
+        return find_model(folder / given)
+    return find_model(config.home() / "models" / given)
+
+
+def _numbered(device: str) -> str:
+    return "cuda:0" if device == "cuda" else device

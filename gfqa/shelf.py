@@ -1,0 +1,184 @@
+"""What caches hold, without the model: whose documents they are, where these lie on the disk, and their tokens. Torch-free.
+
+A shelf is the set of chains, each once, in the order of their keys; `gfqa.memory` adds what a model attends over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pathspec import GitIgnoreSpec
+
+from gfqa.answer.prompt import tokenizer_identity
+from gfqa.cachestore import DocumentEntry, MemoryArrays, Store
+from gfqa.errors import CacheError, UsageError
+from gfqa.tokenizer import Tokenizer
+
+STDIN = "<stdin>"
+"""The path of a document from standard input."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The document a stretch of the memory is; `cache` is None for standard input."""
+
+    cache: str | None
+    entry: DocumentEntry
+
+
+class Texts(Protocol):
+    """What the documents of a memory or a shelf are found by: ids [S], starts [n], origins of the same n documents."""
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def ids(self) -> npt.NDArray[Any]: ...
+
+    @property
+    def starts(self) -> tuple[int, ...]: ...
+
+    @property
+    def origins(self) -> tuple[Origin, ...]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Shelf:
+    """Documents as tokens. ids [S]: all of them; starts [n]: the first token of each document, origins in the same order."""
+
+    tokenizer: Tokenizer
+    caches: tuple[str, ...]
+    ids: npt.NDArray[Any]
+    starts: tuple[int, ...]
+    origins: tuple[Origin, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some documents: kept [K], their tokens' numbers; starts, origins of the documents themselves, in order."""
+
+    kept: npt.NDArray[np.int64]
+    starts: tuple[int, ...]
+    origins: tuple[Origin, ...]
+
+
+def open_shelf(tokenizer: Tokenizer, store: Store, names: Sequence[str]) -> Shelf:
+    """The documents of the caches `names`. CacheError for a cache that is missing, damaged or of another tokenizer."""
+    names = sorted(set(names))
+    for name in names:
+        if store.manifest(name).identity.tokenizer != tokenizer_identity(tokenizer):
+            raise CacheError(
+                f"The cache {name!r} was made with another tokenizer than the model in use has.",
+                hint="Name the model that made it: --model FOLDER",
+            )
+    manifests, arrays = store.load(names)
+    origins: dict[str, list[Origin]] = {}
+    for manifest in manifests:
+        for key, entries in manifest.documents_by_chain.items():
+            origins.setdefault(key, [Origin(manifest.name, entry) for entry in entries])
+    found = places(arrays, origins)
+    return Shelf(
+        tokenizer,
+        tuple(names),
+        arrays.ids,
+        tuple(start for start, _ in found),
+        tuple(origin for _, origin in found),
+    )
+
+
+def part_of(texts: Texts, globs: Sequence[str]) -> Part:
+    """The documents whose paths match a glob (gitignore syntax). UsageError where none does, or for a glob that is none."""
+    try:
+        spec = GitIgnoreSpec.from_lines(globs)
+    except ValueError:
+        raise UsageError(f"{', '.join(globs)} is no glob.", hint="Try docs/ or *.py (gitignore syntax).") from None
+    chosen = [number for number, origin in enumerate(texts.origins) if spec.match_file(origin.entry.path)]
+    if not chosen:
+        raise UsageError(f"No document of the cache matches {', '.join(globs)}.")
+    bounds = (*texts.starts, len(texts.ids))
+    kept = np.concatenate([np.arange(bounds[number], bounds[number + 1]) for number in chosen])
+    starts = np.cumsum([0, *(bounds[number + 1] - bounds[number] for number in chosen)])[:-1]
+    return Part(kept, tuple(starts.tolist()), tuple(texts.origins[number] for number in chosen))
+
+
+def only(shelf: Shelf, globs: Sequence[str]) -> Shelf:
+    """The shelf of only the documents that match; see `part_of`."""
+    part = part_of(shelf, globs)
+    return Shelf(shelf.tokenizer, shelf.caches, shelf.ids[part.kept], part.starts, part.origins)
+
+
+def choose_caches(store: Store | None, names: Sequence[str], folder: Path) -> list[str]:
+    """The caches to ask: those named; else the one whose source holds `folder`; else the only one. CacheError otherwise."""
+    existing = [] if store is None else store.names()
+    for name in names:
+        if name not in existing:
+            known = f"Caches: {', '.join(existing)}." if existing else "There is no cache yet: gfqa ingest PATH"
+            raise CacheError(f"There is no cache named {name!r}.", hint=known)
+    if names:
+        return list(names)
+    if store is None or not existing:
+        raise CacheError("There is no cache yet.", hint="Make one first: gfqa ingest PATH")
+    depths: dict[str, int] = {}
+    for name in existing:
+        try:
+            sources = store.manifest(name).sources
+        except CacheError:
+            continue  # A damaged cache is no reason not to ask another one; asked itself, it says what is wrong.
+        holding = [len(Path(source).parts) for source in sources if folder.is_relative_to(source)]
+        if holding:
+            depths[name] = max(holding)
+    closest = [name for name, depth in depths.items() if depth == max(depths.values())]
+    if len(closest) == 1:
+        return closest
+    if len(existing) == 1:
+        return existing
+    reason = f"Several caches hold {folder}" if closest else f"No cache holds {folder} and there are several"
+    raise CacheError(f"{reason}: {', '.join(closest or existing)}.", hint="Choose with --cache NAME.")
+
+
+def changed_documents(texts: Texts) -> tuple[str, ...]:
+    """Files that are gone or whose content is no longer what was ingested, as absolute paths."""
+    return tuple(sorted({str(file_of(origin)) for origin in texts.origins if has_changed(origin)}))
+
+
+def file_of(origin: Origin) -> Path:
+    """Where the document lies on the disk; for standard input a path that means nothing."""
+    root = Path(origin.entry.source)
+    return root / origin.entry.path if root.is_dir() else root
+
+
+def has_changed(origin: Origin) -> bool:
+    """Whether the document's file is gone or its content no longer what was ingested; never for standard input.
+
+    Equal size and modification time count as unchanged; where only the time differs the content is hashed.
+    """
+    entry = origin.entry
+    if origin.cache is None:
+        return False
+    path = file_of(origin)
+    try:
+        status = path.stat()
+        return status.st_size != entry.size or (
+            status.st_mtime_ns != entry.mtime_ns and hashlib.sha256(path.read_bytes()).hexdigest() != entry.content_hash
+        )
+    except (OSError, ValueError):
+        return True
+
+
+def places(arrays: MemoryArrays, origins: Mapping[str, Sequence[Origin]]) -> list[tuple[int, Origin]]:
+    """Where each document of the memory starts.
+
+    The same text under the same path in two places is one chain, and the first place stands for it; in the chained layout
+    the documents of the one chain lie one after the other.
+    """
+    places = []
+    for key, begin in zip(arrays.chain_keys, arrays.chain_starts.tolist(), strict=True):
+        firsts = {origin.entry.start: origin for origin in reversed(origins[key])}
+        places += [(begin + start, firsts[start]) for start in sorted(firsts)]
+    return places

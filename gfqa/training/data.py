@@ -1,0 +1,98 @@
+"""Batches of training rows: row number i of a rank is the same row whatever was drawn before it, and by whichever worker."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gfqa.errors import UsageError
+from gfqa.tokenizer import load_tokenizer
+from gfqa.training.config import TrainConfig
+from gfqa.training.packs import UnitFiles
+from gfqa.training.pool import Pool
+from gfqa.training.questions import vary
+from gfqa.training.rows import Row, language_row, question_row
+from gfqa.training.synthetic_units import SyntheticUnits
+
+KINDS = ("language", "questions")
+
+
+class Rows(Dataset[Row]):
+    """Rows of one kind ("language" or "questions") of one rank; files are opened at the first row, in each worker."""
+
+    def __init__(self, config: TrainConfig, kind: str, rank: int) -> None:
+        self.config, self.kind, self.rank = config, kind, rank
+        self._stream: tuple[np.ndarray, np.ndarray] | None = None
+        self._questions: tuple[Pool, SyntheticUnits] | None = None
+
+    def __getitem__(self, i: int) -> Row:
+        rng = random.Random(f"{self.config.seed}/{self.kind}/{self.rank}/{i}")
+        return self._language(rng) if self.kind == "language" else self._asked(rng)
+
+    def _language(self, rng: random.Random) -> Row:
+        config = self.config
+        if self._stream is None:
+            folder = Path(config.tokens)
+            if not config.tokens or not (folder / "tokens.bin").is_file():
+                raise UsageError(
+                    f"There is no text stream in {config.tokens!r}.", hint="tokens=FOLDER of opened packs."
+                )
+            self._stream = (
+                np.memmap(folder / "tokens.bin", dtype=np.uint16, mode="r"),
+                np.load(folder / "begins.npy"),
+            )
+        stream, begins = self._stream
+        return language_row(stream, begins, config.language_length, rng, config.cut_share)
+
+    def _asked(self, rng: random.Random) -> Row:
+        config, shape = self.config, self.config.row_shape
+        if self._questions is None:
+            folder = Path(config.questions)
+            if not config.questions or not (folder / "index.npy").is_file():
+                raise UsageError(
+                    f"There are no units in {config.questions!r}.", hint="questions=FOLDER of opened packs."
+                )
+            tokenizer = load_tokenizer(Path(config.tokenizer))
+            pool = Pool(UnitFiles(folder), tokenizer, config.set_weights, shape.documents)
+            self._questions = (pool, SyntheticUnits(pool))
+        pool, synthetic = self._questions
+
+        def put(question: str, rng: random.Random) -> str:
+            return vary(question, rng, shape.vary)
+
+        return question_row(pool, shape, pool.tokenizer, rng, put, synthetic)
+
+
+class Batches:
+    """Rows stacked and moved to the device, a few batches ahead; `position` counts the batches given out."""
+
+    def __init__(
+        self, config: TrainConfig, kind: str, rows: int, rank: int, device: torch.device, position: int = 0
+    ) -> None:
+        self.position, self._device = position, device
+        loader = DataLoader(
+            Rows(config, kind, rank),
+            batch_sampler=_numbers(rows, position),
+            num_workers=config.workers,
+            pin_memory=device.type == "cuda",
+            prefetch_factor=4 if config.workers else None,
+        )
+        self._batches = iter(loader)
+
+    def next(self) -> dict[str, Tensor]:
+        batch = next(self._batches)
+        self.position += 1
+        return {name: t.to(self._device, non_blocking=True) for name, t in batch.items()}
+
+
+def _numbers(rows: int, position: int) -> Iterator[list[int]]:
+    """The row numbers of every batch from `position` on."""
+    for batch in itertools.count(position):
+        yield list(range(batch * rows, (batch + 1) * rows))

@@ -1,0 +1,252 @@
+"""One training phase: one model, packed rows, a budget of minutes or steps; any number of GPUs, one process each.
+
+The state of a phase (masters, moments, positions in the data, steps) can be written at any step and taken up again: the
+weights that come out are those of an uninterrupted phase, bit for bit where the arithmetic is (steps given, CPU).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gfqa.errors import ModelError
+from gfqa.model.checkpoint import build, place
+from gfqa.model.config import ModelConfig
+from gfqa.model.init import init_weights
+from gfqa.model.language_model import LanguageModel
+from gfqa.training.config import TrainConfig
+from gfqa.training.data import KINDS, Batches
+from gfqa.training.forward import Forward, Spans
+from gfqa.training.meter import Meter, Work, peak_of
+from gfqa.training.optimizer import Optimizer
+from gfqa.training.weights import MEGABYTE, load_shards, load_weights, save_shards, weights_of
+
+Emit = Callable[[dict[str, Any]], None]
+
+
+def rate_factor(config: TrainConfig, step: int, progress: float) -> float:
+    """Warm-up by steps, then constant, then linear to `final_factor` over the last `cooldown` of the phase."""
+    falling = min(1.0, (1 - progress) / max(config.cooldown, 1e-9))
+    factor = config.final_factor + (1 - config.final_factor) * max(falling, 0.0)
+    return config.peak_factor * factor * min(1.0, (step + 1) / max(config.warmup_steps, 1))
+
+
+def kind_of(config: TrainConfig, step: int) -> str:
+    """Which rows a step reads: `language_share` of the steps, evenly spread, where both kinds are configured."""
+    if not config.question_rows:
+        return "language"
+    if not config.language_rows:
+        return "questions"
+    share = config.language_share
+    return "language" if math.floor((step + 1) * share) > math.floor(step * share) else "questions"
+
+
+def new_model(config: TrainConfig, device: torch.device) -> LanguageModel:
+    """The model of a phase, bfloat16 weights on a GPU: from `start`, or initialised."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    shape = ModelConfig.from_dict(config.model)
+    if config.start:
+        model = build(shape, load_weights(Path(config.start)))
+    else:
+        model = init_weights(LanguageModel(shape), config.seed)
+        if shape.tie_embeddings:
+            # The same matrix is the head: logits need a scale that the tiny embeddings of the reference lack.
+            torch.nn.init.normal_(model.emb.weight, std=0.02)
+    return place(model, device, dtype).train().requires_grad_(True)
+
+
+class Trainer:
+    """A phase that can be run in parts. `resume`: a folder written by `save_state`, of the same configuration."""
+
+    def __init__(self, config: TrainConfig, emit: Emit = lambda line: None, resume: Path | None = None) -> None:
+        self.config, self.emit = config, emit
+        self.world, self.rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
+        cuda = torch.cuda.is_available()
+        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
+        if cuda:
+            torch.cuda.set_device(self.device)
+        if self.world > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if cuda else "gloo")
+        self.stop_asked = self._stopping = False
+        self._began = time.monotonic()
+        torch.manual_seed(config.seed)
+        self.model = new_model(config, self.device)
+        self.optimizer = Optimizer(self.model, config.optimizer)
+        self.step, self.tokens, self.progress, self._elapsed = 0, 0, 0.0, 0.0
+        positions = dict.fromkeys(KINDS, 0)
+        if resume is not None:
+            positions = self._take_up(resume)
+        self._forward = Forward(self.model, compiled=config.compiled and cuda, flex=config.flex and cuda)
+        rows = {"language": config.language_rows, "questions": config.question_rows}
+        used = {kind_of(config, step) for step in range(2000)}
+        self._batches = {
+            kind: Batches(config, kind, rows[kind], self.rank, self.device, positions[kind]) for kind in sorted(used)
+        }
+        self._work, self._meter = Work(self.model), Meter(self.world, peak_of(self.device))
+        self._log: list[dict[str, Any]] = []
+
+    def run(self, until: int | None = None) -> bool:
+        """Train to the end of the phase, or to step `until`; True where the phase is done."""
+        config = self.config
+        saved = time.monotonic()
+        while self.progress < 1.0 and not self._stopping and (until is None or self.step < until):
+            self.optimizer.round_weights = self.progress >= config.round_weights_from
+            kind = kind_of(config, self.step)
+            for _ in range(config.accumulate):
+                batch = self._batches[kind].next()
+                (self._losses(batch, kind) / config.accumulate).backward()
+                self.tokens += batch["ids"].numel() * self.world
+            average_gradients(self.model, self.world)
+            self._meter.add("norm", self.optimizer.step(rate_factor(config, self.step, self.progress)))
+            for p in self.model.parameters():
+                p.grad = None
+            self.step += 1
+            self._look_at_the_clock()
+            if self.step % config.log_every == 0 or self.step == 5:
+                self._show()
+            if config.checkpoint_minutes and time.monotonic() - saved > config.checkpoint_minutes * 60:
+                self.save_state(Path(config.out + "-state"))
+                saved = time.monotonic()
+        return self.progress >= 1.0
+
+    def save_weights(self) -> None:
+        """Write the weights of the phase to `out`, in the shipped form where it was trained in it."""
+        if self.rank == 0:
+            shipped = self.config.round_weights_from < 1.0
+            tensors = weights_of(self.model, self.optimizer.tensors(), shipped=shipped)
+            about = {"config": dataclasses.asdict(self.config), "steps": self.step, "tokens": self.tokens}
+            about["minutes"] = round(self._minutes(), 3)
+            folder = Path(self.config.out)
+            save_shards(tensors.items(), folder, {**about, "log": self._log[-200:]}, self._shard_bytes())
+            self.emit({"wrote": str(folder), **{k: v for k, v in about.items() if k != "config"}})
+
+    def save_state(self, folder: Path) -> None:
+        """Write everything an exact resume needs, in one step: the folder before it stays until this one is whole."""
+        if self.rank == 0:
+            about = {
+                "config": dataclasses.asdict(self.config),
+                "step": self.step,
+                "optimizer_steps": self.optimizer.steps,
+                "tokens": self.tokens,
+                "progress": self.progress,
+                "round_weights": self.optimizer.round_weights,
+                "minutes": self._minutes(),
+                "positions": {kind: batches.position for kind, batches in self._batches.items()},
+                "world": self.world,
+            }
+            save_shards(self.optimizer.tensors(), folder, about, self._shard_bytes())
+            self.emit({"state": str(folder), "step": self.step})
+
+    def _take_up(self, folder: Path) -> dict[str, int]:
+        """Masters, moments and counters from a state folder; returns the positions in the data."""
+        stored, about = load_shards(folder)
+        mine = dataclasses.asdict(self.config)
+        same = ("model", "seed", "accumulate", "language_rows", "question_rows", "language_length", "row_shape")
+        for key in same:
+            if _plain(about["config"].get(key)) != _plain(mine[key]):
+                raise ModelError(
+                    f"{folder} is the state of a phase with another {key}.", hint="Resume with its settings."
+                )
+        if about["world"] != self.world:
+            raise ModelError(f"{folder} is the state of {about['world']} processes, not {self.world}.")
+        for name, tensor in self.optimizer.tensors():
+            if name not in stored or stored[name].shape != tensor.shape:
+                raise ModelError(f"{folder} has no fitting {name!r}.")
+            tensor.copy_(stored[name])
+        self.step, self.tokens, self.progress = about["step"], about["tokens"], about["progress"]
+        self.optimizer.steps, self._elapsed = about["optimizer_steps"], about["minutes"]
+        self.optimizer.round_weights = about["round_weights"]
+        self.optimizer.publish()
+        return dict.fromkeys(KINDS, 0) | about["positions"]
+
+    def _losses(self, batch: dict[str, Tensor], kind: str) -> Tensor:
+        """The mean loss of one batch; adds sums, counts and whole-answer hits to the meter."""
+        targets, keys = batch["targets"], self.config.round_keys
+        counted = targets >= 0
+        rows, length = batch["ids"].shape
+        if kind == "language":
+            loss, _ = self._forward.language(batch["ids"], batch["starts"], targets, keys)
+            work = self._work.of(rows, length, length, length / 2)
+        else:
+            spans = Spans(batch["document"], batch["first"], batch["last"], batch["chain"], batch["visible"])
+            loss, hits = self._forward.questions(batch["ids"], batch["starts"], targets, spans, keys)
+            wrong = (counted & ~hits.view_as(targets)).int()
+            # A question is answered exactly when no token of its chain is wrong.
+            chain = torch.where(counted, batch["chain"].long(), 0)
+            slots = torch.zeros(targets.shape, device=targets.device)
+            asked = slots.scatter_add(1, chain, counted.float())
+            missed = slots.scatter_add(1, chain, wrong.float())
+            self._meter.add("asked", (asked > 0).sum())
+            self._meter.add("exact", ((asked > 0) & (missed == 0)).sum())
+            work = self._work.of(rows, length, targets.shape[1], length / 4)
+        count = counted.sum()
+        self._meter.add(f"{kind}_loss", loss)
+        self._meter.add(f"{kind}_count", count)
+        self._meter.count(batch["ids"].numel(), work)
+        return loss / count.clamp(min=1)
+
+    def _look_at_the_clock(self) -> None:
+        """Progress and whether to stop, the same on every rank: what rank 0 says, every fifth step."""
+        config = self.config
+        share = self.step / config.steps if config.steps else self._minutes() / config.minutes
+        stop = self.stop_asked
+        if self.world > 1:
+            if self.step % 5 and self.step > 5:
+                share, stop = share if config.steps else self.progress, False
+            else:
+                said = torch.tensor([share, float(stop)], dtype=torch.float64, device=self.device)
+                dist.broadcast(said, 0)
+                share, stop = float(said[0]), bool(said[1])
+        self.progress, self._stopping = share, stop
+
+    def _minutes(self) -> float:
+        return self._elapsed + (time.monotonic() - self._began) / 60
+
+    def _show(self) -> None:
+        at = {"step": self.step, "minutes": round(self._minutes(), 2), "tokens": self.tokens}
+        rate = round(rate_factor(self.config, self.step, self.progress), 4)
+        line = {**at, "lr": rate, **self._meter.line()}
+        self._log.append(line)
+        if self.rank == 0:
+            self.emit(line)
+
+    def _shard_bytes(self) -> int:
+        return int(self.config.shard_size * MEGABYTE)
+
+
+def _plain(value: Any) -> Any:
+    """Lists for tuples, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def average_gradients(model: LanguageModel, world: int) -> None:
+    """All-reduce the gradients of every rank, as one buffer a dtype."""
+    if world == 1:
+        return
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for p in model.parameters():
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+        by_dtype.setdefault(p.grad.dtype, []).append(p.grad)
+    for gradients in by_dtype.values():
+        flat = torch.cat([g.flatten() for g in gradients])
+        if flat.is_cuda:
+            dist.all_reduce(flat, op=dist.ReduceOp.AVG)
+        else:
+            dist.all_reduce(flat)
+            flat /= world
+        offset = 0
+        for g in gradients:
+            g.copy_(flat[offset : offset + g.numel()].view_as(g))
+            offset += g.numel()

@@ -1,0 +1,169 @@
+"""ask and its relatives as real processes: pipes that stay open, an 80-column terminal, completion; the command reference."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Result
+
+Run = Callable[..., Result]
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def finish(process: subprocess.Popen[bytes], timeout: float = 120) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=timeout)
+    return process.returncode, out.decode(), err.decode()
+
+
+def test_an_open_stdin_is_read_by_nobody_who_was_not_told_to(start: Start, gfqa: Run, project: Path) -> None:
+    gfqa("ingest", project)
+    questions = project.parent / "questions.txt"
+    questions.write_text("one?\ntwo?\n")
+    commands = [["ask", "--batch", questions, "--max-tokens", "2", "--format", "vimgrep", "--require-cache"]]
+    if importlib.util.find_spec("gfqa.passages"):
+        commands.append(["find", "retry", "--fast"])
+    reading, writing = os.pipe()
+    try:
+        for arguments in commands:
+            code, out, err = finish(start(*arguments, stdin=reading), timeout=90)
+            assert (code, bool(out)) == (0, True), err
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def on_terminal(start: Start, columns: int, *arguments: str | Path, **variables: str) -> str:
+    pty = pytest.importorskip("pty")
+    main, terminal = pty.openpty()
+    process = start(*arguments, stdout=terminal, env={"TERM": "xterm", "COLUMNS": str(columns), **variables})
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(main, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(main)
+    assert process.wait(60) == 0
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_long_lines_stay_blocks_on_80_columns(start: Start, gfqa: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    words = " ".join(f"word{number}" for number in range(60))
+    (folder / "wide.txt").write_text(f"{words}\n\tindented {words}\n" + "x" * 300 + "\n")
+    gfqa("ingest", folder)
+    question = ["ask", "word7?", "--quote", "--sources", "3"]
+    shown = on_terminal(start, 80, *question)
+    quoted = [line for line in re.sub(r"\x1b\[\d+m", "", shown).splitlines() if line.startswith(" ")]
+    assert len(quoted) > 1
+    assert max(map(len, quoted)) <= 80
+    assert "\x1b[2m" in shown
+    # In a pipe nothing is folded.
+    piped = gfqa(*question).out.splitlines()
+    assert "".join(line[4:] for line in quoted) == "".join(line[4:] for line in piped if line.startswith(" "))
+    assert max(map(len, piped)) > 80
+
+
+def test_no_color_and_marks_of_a_passage(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gfqa import views
+    from gfqa.answer.result import Found
+    from gfqa.console import Console
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    result = Found("one", "/s", "a\x1b.py", 1, 2, None, 1, 1, "\tcode \x1b[2J", "text", 1.0, "/s/a.py", True)
+    shown = []
+    for variables in ({"TERM": "xterm"}, {"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}):
+        for name in ("NO_COLOR", "FORCE_COLOR", "TERM"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        stream = Terminal()
+        monkeypatch.setattr("sys.stdout", stream)
+        views.found(Console(), [result, replace(result, cache="two")])
+        shown.append(stream.getvalue())
+    place = "a\\x1b.py:1  [{}]  (changed since the ingest)\n        code \\x1b[2J\n"
+    assert shown[1] == shown[2] == place.format("one") + place.format("two")
+    assert shown[0] != shown[1]
+    assert re.sub(r"\x1b\[\d+m", "", shown[0]) == shown[1]
+
+
+@pytest.mark.parametrize("words", ["gfqa ask --cache ", "gfqa chat -c al", "gfqa find --cache al"])
+def test_the_shell_completes_cache_names_without_torch(start: Start, tmp_path: Path, words: str) -> None:
+    from gfqa import config
+    from gfqa.cachestore import Identity, Store
+
+    for name in ("alpha", "alps", "beta"):
+        identity = Identity("0" * 64, "1" * 64, "independent", "int8", 8)
+        with Store.open(config.home(), create=True).writer(name, identity) as writer:
+            writer.commit([str(tmp_path)], [])
+    code = (
+        "import sys\nsys.argv = ['gfqa']\nfrom gfqa.cli import app\n"
+        "try: app()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    asked = {"_GFQA_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
+    assert done.returncode == 0, done.stderr
+    expected = ["alpha", "alps"] if words.endswith("al") else ["alpha", "alps", "beta"]
+    assert done.stdout.split() == expected
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    pinned = re.search(r"^typer==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned
+    if importlib.metadata.version("typer") != pinned[1]:
+        pytest.skip("the pages are laid out by Typer, and another version may do it otherwise")
+    from gfqa.commands.reference import reference
+
+    made = (ROOT / "docs" / "commands.md").read_text()
+    assert made == reference(), "run: python -m gfqa.commands.reference > docs/commands.md"
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_a_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gfqa.console import Console
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    rows = [
+        ("NAME", "TOKENS", "MODEL", "SOURCES"),
+        ("short", "12", "gfqa-reader", "/home/somebody/src/" + "deep/" * 20 + "project"),
+        ("a-name-that-is-rather-long", "1234567", "gfqa-reader", "/x"),
+    ]
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream, pipe = Terminal(), io.StringIO()
+    monkeypatch.setattr("sys.stdout", stream)
+    Console().table(rows)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= columns
+    assert "1234567" in lines[2]
+    assert lines[1].endswith("ject")
+    assert len({line.index(word) for line, word in zip(lines, ("TOKENS", "12 ", "1234567"))}) == 1
+    # In a pipe nothing is lost.
+    monkeypatch.setattr("sys.stdout", pipe)
+    Console().table(rows)
+    assert [tuple(line.split("\t")) for line in pipe.getvalue().splitlines()] == rows
