@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from gfqa import __version__
-from gfqa.commands import ask, caches, chat, config, doctor, evaluate, find, ingest, mcp, models, serve
+from gfqa.commands import (
+    ask,
+    caches,
+    chat,
+    config,
+    doctor,
+    evaluate,
+    find,
+    ingest,
+    mcp,
+    models,
+    serve,
+    status,
+    watch,
+)
 from gfqa.commands.shared import group, no_command
 from gfqa.console import Console
 from gfqa.guard import Commands
@@ -27,6 +41,8 @@ app.command("ingest")(ingest.ingest)
 app.command("ask")(ask.ask)
 app.command("find")(find.find)
 app.command("chat")(chat.chat)
+app.command("status")(status.status)
+app.command("watch")(watch.watch)
 app.add_typer(caches.app, name="caches")
 app.add_typer(models.app, name="models")
 app.command("serve")(serve.serve)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_LOUD = ("unreadable", "undecodable", "too_large")
+_LOUD = ("unreadable", "undecodable", "too_large", "missing", "notebook_damaged")
 """Skips that a user would want to know by name, besides those of PDFs."""
 _PLAIN_LINE_EVERY = 10.0
 """Seconds between two lines of progress where stderr is no terminal."""
@@ -61,6 +61,17 @@ class Console:
         self.verbose = verbose
         # Looked up once per command, not at import: tests and embedders replace the streams.
         self._out, self._err = sys.stdout, sys.stderr
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person reads stdout."""
+        return _is_terminal(self._out)
+
+    def binary(self, chunks: Iterable[bytes]) -> None:
+        """Bytes on stdout as they are: for another program, never for a terminal."""
+        for chunk in chunks:
+            self._out.buffer.write(chunk)
+        self._out.flush()
 
     def stream(self, text: str) -> None:
         """A piece of the answer, at once."""
@@ -176,26 +187,6 @@ class Console:
             self.warn(
                 f"{path}: no text on page{'s' if len(pages) > 1 else ''} {numbers} (scanned?), so nothing there can be found"
             )
-
-    def caches(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """`caches list`: one line a cache."""
-        if not rows:
-            self.note("There is no cache yet: gfqa ingest PATH makes one.")
-            return
-        lines = [("NAME", "DOCUMENTS", "TOKENS", "SIZE", "MODEL", "SOURCES")]
-        for row in rows:
-            if "error" in row:
-                lines.append((row["name"], "-", "-", "-", "damaged", row["error"]))
-                continue
-            numbers = (f"{row['document_count']}", f"{row['tokens']}", size(row["bytes"]))
-            lines.append((row["name"], *numbers, row["model"], joined(row["sources"], 3)))
-        self.table(lines)
-
-    def cache(self, row: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> None:
-        """`caches show`: the cache, then one line a document."""
-        self.record(row)
-        self.line()
-        self.table([("TOKENS", "BYTES", "PATH"), *((f"{d['tokens']}", f"{d['bytes']}", d["path"]) for d in documents)])
 
     def models(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """`models list`: one line a model."""

@@ -108,7 +108,7 @@ def open_memory(
         manifests, arrays = store.load(names)
         for manifest in manifests:
             for key, entries in manifest.documents_by_chain.items():
-                origins.setdefault(key, [Origin(manifest.name, entry) for entry in entries])
+                origins.setdefault(key, shelf.origins_of(manifest, list(entries)))
         if chained:
             snapshot = store.load_chain(manifests[0], arrays.chain_keys[0]).snapshot
     prefilled = 0
@@ -180,8 +180,8 @@ def _check_identity(manifest: Manifest, reader: Reader) -> None:
         maker = manifest.identity.model_name
         raise CacheError(
             f"The cache {manifest.name!r} was made by another model than the one in use ({difference}).",
-            hint=f"Ask with the model that made it (--model {maker or 'FOLDER'}), or make it anew: "
-            f"gfqa ingest {' '.join(manifest.sources)} --name {manifest.name} --replace",
+            hint=f"Ask with the model that made it (--model {maker or 'FOLDER'}), or read its text again with the one in use: "
+            f"gfqa caches rebuild {manifest.name}",
         )
 
 

@@ -37,6 +37,12 @@ def find_model(path: str | Path | None) -> Path:
     raise ModelError(f"{given} is not a model folder: it holds no {CONFIG}.", hint="See `gfqa models list`.")
 
 
+def all_folders() -> list[Path]:
+    """The folders of the shipped reader and of the models in gfqa's data directory."""
+    installed = sorted(path.parent for path in (config.home() / "models").glob(f"*/{CONFIG}"))
+    return [SHIPPED, *installed] if (SHIPPED / CONFIG).is_file() else installed
+
+
 def installed_names() -> list[str]:
     """The names of the models in gfqa's data directory, sorted."""
     folder = config.home() / "models"

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gfqa import config
+from safetensors import SafetensorError, safe_open
+
 from gfqa.errors import ModelError, UsageError
 from gfqa.model import ModelConfig, load_model
-from gfqa.model.checkpoint import CONFIG, WEIGHTS, model_identity
-from gfqa.reader import SHIPPED, find_model, model_name, open_tokenizer
+from gfqa.model.checkpoint import CONFIG, SCALE, WEIGHTS, model_identity
+from gfqa.model_folders import all_folders
+from gfqa.reader import find_model, model_name, open_tokenizer
 
 CHECKSUMS = "SHA256SUMS"
 
@@ -41,9 +44,7 @@ class ModelInfo:
 
 def installed() -> list[ModelInfo]:
     """The shipped reader and the models in gfqa's data directory."""
-    folder = config.home() / "models"
-    candidates = [SHIPPED, *(sorted(folder.iterdir()) if folder.is_dir() else [])]
-    return [describe(candidate) for candidate in candidates if (candidate / CONFIG).is_file()]
+    return [describe(folder) for folder in all_folders()]
 
 
 def describe(path: str | Path | None) -> ModelInfo:
@@ -58,6 +59,17 @@ def bytes_per_token(settings: ModelConfig) -> int:
     width = {"int8": 1, "bfloat16": 2, "float32": 4}[settings.key_dtype]
     scale = 2 if settings.key_dtype == "int8" and settings.key_width else 0
     return (2 if settings.vocab_size <= 65536 else 4) + scale + settings.key_width * width
+
+
+def count_parameters(folder: Path) -> int:
+    """How many numbers the weights of a model folder are, from the head of the file alone; ModelError if it has none."""
+    file = folder / WEIGHTS
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            shapes = [tensors.get_slice(name).get_shape() for name in tensors.keys() if not name.endswith(SCALE)]  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"Cannot read {file}: {error}.") from None
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def verify(path: str | Path | None) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pathspec import GitIgnoreSpec
 
 from gfqa.answer.prompt import tokenizer_identity
-from gfqa.cachestore import DocumentEntry, MemoryArrays, Store
+from gfqa.cachestore import DocumentEntry, Manifest, MemoryArrays, Store
 from gfqa.errors import CacheError, UsageError
 from gfqa.tokenizer import Tokenizer
 
@@ -26,10 +26,11 @@ STDIN = "<stdin>"
 
 @dataclass(frozen=True)
 class Origin:
-    """The document a stretch of the memory is; `cache` is None for standard input."""
+    """The document a stretch of the memory is; `cache` is None for standard input, on_disk false for what was never a file."""
 
     cache: str | None
     entry: DocumentEntry
+    on_disk: bool = True
 
 
 class Texts(Protocol):
@@ -81,7 +82,7 @@ def open_shelf(tokenizer: Tokenizer, store: Store, names: Sequence[str]) -> Shel
     origins: dict[str, list[Origin]] = {}
     for manifest in manifests:
         for key, entries in manifest.documents_by_chain.items():
-            origins.setdefault(key, [Origin(manifest.name, entry) for entry in entries])
+            origins.setdefault(key, origins_of(manifest, entries))
     found = places(arrays, origins)
     return Shelf(
         tokenizer,
@@ -90,6 +91,11 @@ def open_shelf(tokenizer: Tokenizer, store: Store, names: Sequence[str]) -> Shel
         tuple(start for start, _ in found),
         tuple(origin for _, origin in found),
     )
+
+
+def origins_of(manifest: Manifest, entries: Sequence[DocumentEntry]) -> list[Origin]:
+    """The origins of documents of a cache."""
+    return [Origin(manifest.name, entry, manifest.reading(entry.source).on_disk) for entry in entries]
 
 
 def part_of(texts: Texts, globs: Sequence[str]) -> Part:
@@ -127,7 +133,8 @@ def choose_caches(store: Store | None, names: Sequence[str], folder: Path) -> li
     depths: dict[str, int] = {}
     for name in existing:
         try:
-            sources = store.manifest(name).sources
+            manifest = store.manifest(name)
+            sources = [source for source in manifest.sources if manifest.reading(source).on_disk]
         except CacheError:
             continue  # A damaged cache is no reason not to ask another one; asked itself, it says what is wrong.
         holding = [len(Path(source).parts) for source in sources if folder.is_relative_to(source)]
@@ -159,7 +166,7 @@ def has_changed(origin: Origin) -> bool:
     Equal size and modification time count as unchanged; where only the time differs the content is hashed.
     """
     entry = origin.entry
-    if origin.cache is None:
+    if origin.cache is None or not origin.on_disk:
         return False
     path = file_of(origin)
     try:

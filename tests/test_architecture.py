@@ -11,9 +11,11 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gfqa"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
-ENTRY = {"cli", "commands", "console", "guard", "views"}
-USE_CASES = {"ingest", "ask", "find", "models", "training"}
-SHARED_BY_USE_CASES = {"model_folders", "shelf", "reader", "prefill", "memory", "passages", "reread"}
+ENTRY = {"cli", "commands", "console", "guard", "views", "views_caches"}
+USE_CASES = {"ingest", "ask", "caches", "find", "models", "status", "training"}
+SHARED_BY_USE_CASES = {
+    *("model_folders", "shelf", "reader", "prefill", "gather", "rates", "memory", "passages", "reread"),
+}
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
 RANK = {
@@ -21,6 +23,10 @@ RANK = {
     "doctor": 3.7,  # tries the others
     **dict.fromkeys(("batch", "chat"), 3.5),  # ask many times
     "serve": 3.5,  # asks for others
+    "hub": 3.3,  # converts what it fetched
+    "plan": 3.5,  # an ingest that only looks
+    "rebuild": 3.5,  # an ingest from what a cache holds
+    "watch": 3.5,  # ingests many times
     "evaluation": 3.5,  # measures the other use cases: it asks through `ask`, with questions made by `training`
     **dict.fromkeys(USE_CASES, 3),
     **dict.fromkeys(SHARED_BY_USE_CASES, 2),
@@ -28,7 +34,7 @@ RANK = {
     **dict.fromkeys(PRIMITIVES, 0),
 }
 # The memory is built by prefill, both need an opened model, reading twice needs a memory: the order among the shared ones.
-SHARED_ORDER = ["model_folders", "shelf", "reader", "prefill", "memory", "passages", "reread"]
+SHARED_ORDER = ["model_folders", "shelf", "reader", "prefill", "gather", "rates", "memory", "passages", "reread"]
 TORCH_FREE = (
     "cachestore",
     "documents",
@@ -36,6 +42,9 @@ TORCH_FREE = (
     "cli.py",
     "commands/",
     "guard.py",
+    "caches.py",
+    "status.py",
+    "views_caches.py",
     "config.py",
     "errors.py",
     "views.py",

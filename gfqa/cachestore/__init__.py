@@ -3,7 +3,7 @@
 `Store` reads, `StoreWriter` writes, `Manifest` says which documents a cache has. Torch-free; docs/store.md has the format.
 """
 
-from gfqa.cachestore.catalog import CacheInfo, DocumentEntry, Manifest, check_name
+from gfqa.cachestore.catalog import CacheInfo, DocumentEntry, Manifest, Reading, check_name
 from gfqa.cachestore.keys import SEGMENT_TOKENS, Identity, chain_keys, segment_key
 from gfqa.cachestore.memory import ChainData, MemoryArrays
 from gfqa.cachestore.store import CacheChanged, Store
@@ -18,6 +18,7 @@ __all__ = [
     "Identity",
     "Manifest",
     "MemoryArrays",
+    "Reading",
     "Store",
     "StoreWriter",
     "chain_keys",

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -70,6 +70,33 @@ class DocumentEntry:
     start: int = 0
 
 
+READINGS: Final = ("walk", "list", "stdin", "import")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source was read, so that whoever compares it with the disk looks at the same files.
+
+    kind: "walk" (a folder or file), "list" (only the files somebody listed), "stdin" (documents without a file), "import" (a
+    place on another machine). include and exclude: globs. ValueError for what cannot be one.
+    """
+
+    kind: str = "walk"
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    include_secrets: bool = False
+
+    def __post_init__(self) -> None:
+        globs = (*self.include, *self.exclude)
+        if self.kind not in READINGS or not all(isinstance(glob, str) for glob in globs):
+            raise ValueError("not a way to read a source")
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the source is a place on this machine's disk, as far as anybody knows."""
+        return self.kind in ("walk", "list")
+
+
 class StoredChain(NamedTuple):
     """Where a chain is: its segments in order, and its snapshot if it has one (chained layout)."""
 
@@ -89,7 +116,11 @@ class StoredChain(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """A cache as of one commit. created and updated are seconds since 1970; digest is the checksum of the file."""
+    """A cache as of one commit. created and updated are seconds since 1970; digest is the checksum of the file.
+
+    readings: how each source was read, where that was not a plain walk. imported: some of its numbers came from a file
+    that was imported.
+    """
 
     name: str
     identity: Identity
@@ -98,6 +129,8 @@ class Manifest:
     chains: Mapping[str, StoredChain]
     created: float
     updated: float
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    imported: bool = False
     digest: str = field(default="", compare=False)
     file_bytes: int = field(default=0, compare=False)
 
@@ -108,6 +141,10 @@ class Manifest:
         for document in self.documents:
             found.setdefault(document.chain, []).append(document)
         return {key: tuple(documents) for key, documents in found.items()}
+
+    def reading(self, source: str) -> Reading:
+        """How a source was read."""
+        return self.readings.get(source, Reading())
 
     def locations(self) -> Iterable[Location]:
         """Every copy of a segment or snapshot that this cache needs."""
@@ -126,7 +163,7 @@ class Manifest:
             key: StoredChain(tuple(map(moved, chain.segments)), chain.snapshot and moved(chain.snapshot))
             for key, chain in self.chains.items()
         }
-        return Manifest(self.name, self.identity, self.sources, self.documents, chains, self.created, self.updated)
+        return replace(self, chains=chains, digest="", file_bytes=0)
 
 
 @dataclass(frozen=True)
@@ -141,6 +178,7 @@ class CacheInfo:
     bytes: int
     created: float
     updated: float
+    imported: bool = False
 
 
 def info_of(manifest: Manifest) -> CacheInfo:
@@ -154,11 +192,19 @@ def info_of(manifest: Manifest) -> CacheInfo:
         bytes=sum(location.length for location in manifest.locations()) + manifest.file_bytes,
         created=manifest.created,
         updated=manifest.updated,
+        imported=manifest.imported,
     )
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The file of a manifest."""
+    data = encode_body(manifest)
+    first = f"gfqa-cache {FORMAT_VERSION} {hashlib.sha256(data).hexdigest()} {len(data)}\n"
+    return first.encode("ascii") + data
+
+
+def encode_body(manifest: Manifest) -> bytes:
+    """The JSON of a manifest, without the line that protects it."""
     packs = sorted({location.pack for location in manifest.locations()})
     pack_number = {pack: number for number, pack in enumerate(packs)}
     source_number = {source: number for number, source in enumerate(manifest.sources)}
@@ -166,7 +212,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
     def row(location: Location) -> list[Any]:
         return [pack_number[location.pack], *location[1:]]
 
-    body = {
+    body: dict[str, Any] = {
         "identity": asdict(manifest.identity),
         "sources": manifest.sources,
         "created": manifest.created,
@@ -182,9 +228,12 @@ def encode_manifest(manifest: Manifest) -> bytes:
             for document in manifest.documents
         ],
     }
-    data = json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
-    first = f"gfqa-cache {FORMAT_VERSION} {hashlib.sha256(data).hexdigest()} {len(data)}\n"
-    return first.encode("ascii") + data
+    # Only where there is something to say, so that plain caches are the same bytes as before these existed.
+    if readings := {name: asdict(reading) for name, reading in manifest.readings.items() if reading != Reading()}:
+        body["readings"] = readings
+    if manifest.imported:
+        body["imported"] = True
+    return json.dumps(body, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def decode_manifest(path: Path, data: bytes) -> Manifest:
@@ -198,9 +247,14 @@ def decode_manifest(path: Path, data: bytes) -> Manifest:
     body = data[match.end() :]
     if version != FORMAT_VERSION or len(body) != size or hashlib.sha256(body).hexdigest() != digest:
         raise Damaged("it does not match its checksum")
+    return decode_body(path.name.removesuffix(SUFFIX), body, digest, len(data))
+
+
+def decode_body(name: str, body: bytes, digest: str = "", file_bytes: int = 0) -> Manifest:
+    """The manifest in the JSON of one. Damaged if it makes no sense."""
     try:
-        return _parse(path.name.removesuffix(SUFFIX), json.loads(body), digest, len(data))
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError, GfqaError) as error:
+        return _parse(name, json.loads(body), digest, file_bytes)
+    except (KeyError, IndexError, TypeError, ValueError, RecursionError, AttributeError, GfqaError) as error:
         raise Damaged("its contents make no sense") from error
 
 
@@ -227,6 +281,10 @@ def _parse(name: str, body: dict[str, Any], digest: str, file_bytes: int) -> Man
         if document.start + document.n_tokens > chains[document.chain].n_tokens:
             raise ValueError("a document is longer than its chain")
         documents.append(document)
+    readings = {}
+    for source, values in body.get("readings", {}).items():
+        include, exclude = tuple(values.pop("include")), tuple(values.pop("exclude"))
+        readings[source] = Reading(include=include, exclude=exclude, **values)
     return Manifest(
         name=name,
         identity=Identity(**body["identity"]),
@@ -235,6 +293,8 @@ def _parse(name: str, body: dict[str, Any], digest: str, file_bytes: int) -> Man
         chains=chains,
         created=float(body["created"]),
         updated=float(body["updated"]),
+        readings=readings,
+        imported=body.get("imported", False) is True,
         digest=digest,
         file_bytes=file_bytes,
     )

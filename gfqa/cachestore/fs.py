@@ -91,6 +91,13 @@ def sync_dir(path: Path) -> None:
         system.fsync_directory(str(path))
 
 
+def rename(source: Path, target: Path) -> None:
+    """Gives a file of a directory another name there, durably and at once. Raises GfqaError."""
+    with explained("rename", source):
+        system.replace(str(source), str(target))
+    sync_dir(target.parent)
+
+
 def unlink(path: Path) -> None:
     """Removes a file; one that is already gone is fine. Raises GfqaError."""
     with explained("remove", path), contextlib.suppress(FileNotFoundError):

@@ -17,6 +17,9 @@ from gfqa.cachestore.pack import PACK_BYTES, SUFFIX, Location, PackReader, write
 from gfqa.cachestore.segment import Damaged
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gfqa.cachestore.catalog import Manifest
     from gfqa.cachestore.store import Store
 
 GRACE_SECONDS: Final = 24 * 3600.0
@@ -50,6 +53,14 @@ class Stats:
     bytes: int
     live_bytes: int
     dead_bytes: int
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """The caches that were removed, oldest ingest first, and the bytes freed in all."""
+
+    names: tuple[str, ...]
+    freed_bytes: int
 
 
 def collect(
@@ -104,12 +115,65 @@ def collect(
     return sum(pack.size for pack in packs.values()) - sum(size for _, size, _ in store.pack_files())
 
 
-def prune(store: Store, grace_seconds: float = GRACE_SECONDS) -> int:
-    """Removes every dead byte but the packs younger than grace_seconds that no cache names. Returns the bytes freed."""
-    named = {location.pack for name in store.names() for location in store.manifest(name).locations()}
+def prune(store: Store, grace_seconds: float = GRACE_SECONDS, also_released: Collection[Place] = ()) -> int:
+    """Removes every dead byte but the packs younger than grace_seconds that no cache names. Returns the bytes freed.
+
+    also_released: segments of caches that were removed just now. Tokenizers that no cache was made with go, too.
+    """
+    freed = 0
+    for path in _needless_tokenizers(store, store.names()):
+        freed += path.stat().st_size
+        fs.unlink(path)
+    return freed + collect(store, _released(store, store.names(), also_released), grace_seconds=grace_seconds)
+
+
+def outdated(store: Store, older_than: float | None, max_bytes: int | None) -> tuple[str, ...]:
+    """The caches to remove: those not ingested for older_than seconds, then the longest unread until the rest fits.
+
+    What counts is the last ingest, since asking leaves no trace. max_bytes: of the segments and manifests that are left,
+    shared segments once. CacheError if a manifest is damaged: nobody knows its age.
+    """
+    manifests = sorted((store.manifest(name) for name in store.names()), key=lambda manifest: manifest.updated)
+    now = time.time()
+    names = [m.name for m in manifests if older_than is not None and now - m.updated > older_than]
+    left = [manifest for manifest in manifests if manifest.name not in names]
+    while max_bytes is not None and left and _needed_bytes(left) > max_bytes:
+        names.append(left.pop(0).name)
+    return tuple(names)
+
+
+def would_prune(store: Store, names: Collection[str]) -> Pruned:
+    """What a prune that begins with removing these caches would free, nearly: indexes of packs are not counted."""
+    left = [store.manifest(name) for name in store.names() if name not in names]
+    live = {location.place for manifest in left for location in manifest.locations()}
+    released = _released(store, store.names(), ())
+    freed = sum(path.stat().st_size for path in _needless_tokenizers(store, [manifest.name for manifest in left]))
+    held_since = time.time() - GRACE_SECONDS
+    for pack in store.read_packs().values():
+        held = pack.modified > held_since
+        places = [location for _, location in pack.entries or ()]
+        dead = [
+            location for location in places if location.place not in live and (location.place in released or not held)
+        ]
+        freed += pack.size if len(dead) == len(places) and (places or not held) else sum(place.length for place in dead)
+    return Pruned(tuple(names), freed)
+
+
+def _released(store: Store, names: Collection[str], also: Collection[Place]) -> set[Place]:
+    """What nobody waits for: every segment of packs that a cache names, since an interrupted ingest writes its own."""
+    named = {location.pack for name in names for location in store.manifest(name).locations()}
     packs = store.read_packs()
-    released = {location.place for name in named & packs.keys() for _, location in packs[name].entries or ()}
-    return collect(store, released, grace_seconds=grace_seconds)
+    return {location.place for name in named & packs.keys() for _, location in packs[name].entries or ()} | {*also}
+
+
+def _needed_bytes(manifests: Collection[Manifest]) -> int:
+    places = {location.place: location.length for manifest in manifests for location in manifest.locations()}
+    return sum(places.values()) + sum(manifest.file_bytes for manifest in manifests)
+
+
+def _needless_tokenizers(store: Store, names: Collection[str]) -> list[Path]:
+    needed = {store.tokenizer_file(store.manifest(name).identity) for name in names}
+    return [path for path in sorted(store.tokenizers.glob("*.*")) if path not in needed]
 
 
 def _rewrite(store: Store, packs: Mapping[str, Sequence[Location]]) -> tuple[dict[Place, Location], set[str]]:

@@ -39,7 +39,10 @@ class Damaged(Exception):
 
 
 class Header(NamedTuple):
-    """What a segment says about itself. Keys and digests are hexadecimal."""
+    """What a segment says about itself. Keys and digests are hexadecimal.
+
+    imported: its numbers came from a file somebody gave us, so no ingest takes them for what the model would compute.
+    """
 
     kind: int
     last: bool
@@ -50,6 +53,7 @@ class Header(NamedTuple):
     key: str
     parent: str | None
     identity: str
+    imported: bool = False
 
 
 class Tokens(NamedTuple):
@@ -90,7 +94,9 @@ def checked_tokens(identity: Identity, ids: Any, keys: Any, scales: Any) -> Toke
     return Tokens(stored_ids, stored_keys, np.ascontiguousarray(factors, dtype="<f2"))
 
 
-def encode_tokens(identity: Identity, key: str, parent: str | None, tokens: Tokens, *, last: bool) -> bytes:
+def encode_tokens(
+    identity: Identity, key: str, parent: str | None, tokens: Tokens, *, last: bool, imported: bool = False
+) -> bytes:
     """The bytes of one token segment; `tokens` as checked_tokens returns them."""
     header = Header(
         kind=TOKENS,
@@ -102,6 +108,7 @@ def encode_tokens(identity: Identity, key: str, parent: str | None, tokens: Toke
         key=key,
         parent=parent,
         identity=identity.digest,
+        imported=imported,
     )
     parts = [tokens.ids.tobytes(), b"" if tokens.scales is None else tokens.scales.tobytes(), tokens.keys.tobytes()]
     return pack_header(header) + b"".join(_padded(part) for part in parts)
@@ -127,7 +134,9 @@ def decode_tokens(data: bytes, identity: Identity, key: str, parent: str | None)
     return Tokens(ids, keys.reshape(count, width), scales)
 
 
-def encode_snapshot(identity: Identity, key: str, tensors: dict[str, npt.NDArray[Any]]) -> bytes:
+def encode_snapshot(
+    identity: Identity, key: str, tensors: dict[str, npt.NDArray[Any]], *, imported: bool = False
+) -> bytes:
     """The bytes of a snapshot: a JSON table of names and shapes, then the float32 data. Refuses other dtypes, NaN, inf."""
     table: list[tuple[str, list[int]]] = []
     parts: list[bytes] = []
@@ -140,7 +149,7 @@ def encode_snapshot(identity: Identity, key: str, tensors: dict[str, npt.NDArray
         table.append((name, list(array.shape)))
         parts.append(_padded(np.ascontiguousarray(array, dtype="<f4").tobytes()))
     head = json.dumps(table).encode("ascii")
-    header = Header(SNAPSHOT, False, 0, identity.key_dtype, 0, identity.key_width, key, None, identity.digest)
+    header = Header(SNAPSHOT, False, 0, identity.key_dtype, 0, identity.key_width, key, None, identity.digest, imported)
     return pack_header(header) + _padded(len(head).to_bytes(4, "little") + head) + b"".join(parts)
 
 
@@ -172,7 +181,7 @@ def pack_header(header: Header) -> bytes:
     return _HEADER.pack(
         _MAGIC,
         header.kind,
-        header.last,
+        header.last | header.imported << 1,
         header.id_bytes,
         KEY_DTYPES.index(header.key_dtype),
         header.n_tokens,
@@ -187,12 +196,12 @@ def unpack_header(data: bytes) -> Header:
     """The header at the start of data; Damaged if it cannot be one."""
     if len(data) < HEADER_BYTES:
         raise Damaged("a segment is cut short")
-    magic, kind, last, id_bytes, dtype, n_tokens, width, key, parent, identity = _HEADER.unpack_from(data)
-    if magic != _MAGIC or last > 1 or dtype >= len(KEY_DTYPES) or (kind, id_bytes) not in _KINDS:
+    magic, kind, flags, id_bytes, dtype, n_tokens, width, key, parent, identity = _HEADER.unpack_from(data)
+    if magic != _MAGIC or flags > 3 or dtype >= len(KEY_DTYPES) or (kind, id_bytes) not in _KINDS:
         raise Damaged("a segment has no valid header")
     return Header(
         kind=kind,
-        last=bool(last),
+        last=bool(flags & 1),
         id_bytes=id_bytes,
         key_dtype=KEY_DTYPES[dtype],
         n_tokens=n_tokens,
@@ -200,6 +209,7 @@ def unpack_header(data: bytes) -> Header:
         key=key.hex(),
         parent=None if parent == _NO_PARENT else parent.hex(),
         identity=identity.hex(),
+        imported=bool(flags & 2),
     )
 
 

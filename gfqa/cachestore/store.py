@@ -2,6 +2,7 @@
 
     <home>/store-v1/caches/<name>.manifest     which documents, which chains, where their bytes are
     <home>/store-v1/packs/<sha256>.pack        segments, immutable
+    <home>/store-v1/tokenizers/<name>.<identity>.*   what turns the ids of a cache back into its text
     <home>/store-v1/LOCK                       held by the one process that writes, freed by the kernel when it dies
 
 A reader that meets a vanished pack was overtaken by a writer; it reads the manifest again and finds the new place.
@@ -30,8 +31,8 @@ from gfqa.cachestore.catalog import (
 from gfqa.cachestore.keys import FORMAT_VERSION, Identity, is_key
 from gfqa.cachestore.memory import ChainData, DamagedPack, MemoryArrays, read_chain, read_memory
 from gfqa.cachestore.pack import Entry, PackGone, PackReader
-from gfqa.cachestore.segment import Damaged
-from gfqa.errors import Busy, CacheError
+from gfqa.cachestore.segment import TOKENS, Damaged
+from gfqa.errors import Busy, CacheError, UsageError
 
 if TYPE_CHECKING:
     from gfqa.cachestore.writer import StoreWriter
@@ -61,6 +62,7 @@ class Store:
         self.root = root
         self.caches = root / "caches"
         self.packs = root / "packs"
+        self.tokenizers = root / "tokenizers"
 
     @classmethod
     def open(cls, home: Path, create: bool = False) -> Store:
@@ -154,11 +156,13 @@ class Store:
             scales = None if memory.scales is None else memory.scales[span]
             yield key, ChainData(memory.ids[span], memory.keys[span], scales, None)
 
-    def writer(self, name: str, identity: Identity, timeout: float = 30.0, *, replace: bool = False) -> StoreWriter:
+    def writer(
+        self, name: str, identity: Identity, timeout: float = 30.0, *, replace: bool = False, imported: bool = False
+    ) -> StoreWriter:
         """A context manager that holds the writer lock; Busy after timeout seconds. See StoreWriter."""
         from gfqa.cachestore.writer import StoreWriter
 
-        return StoreWriter(self, check_name(name), identity, timeout, replace)
+        return StoreWriter(self, check_name(name), identity, timeout, replace, imported)
 
     def remove(self, name: str, timeout: float = 30.0) -> int:
         """Removes a cache and every byte no other cache needs; returns the bytes freed. CacheError if there is none."""
@@ -178,10 +182,62 @@ class Store:
                     f"the cache {name!r} is removed, but its bytes are still there: {error.message}", hint=error.hint
                 ) from error
 
+    def rename(self, old: str, new: str, timeout: float = 30.0) -> None:
+        """Gives a cache another name. CacheError if there is none, UsageError if the new name is taken or impossible."""
+        source, target = self.manifest_path(old), self.manifest_path(new)
+        if not source.exists():
+            self.manifest(old)
+        with self.locked(timeout):
+            if target.exists():
+                raise UsageError(
+                    f"there is a cache named {new!r} already", hint="remove it first, or choose another name"
+                )
+            fs.rename(source, target)
+
+    def keep_tokenizer(self, identity: Identity, name: str, data: bytes) -> None:
+        """Keeps the file of a tokenizer, so that caches made with it can be read when its model is gone.
+
+        name: of the file, which says its kind. Nothing happens where it is kept already. Raises GfqaError.
+        """
+        if is_key(identity.tokenizer) and self.tokenizer_file(identity) is None:
+            stem, _, suffix = name.rpartition(".")
+            fs.make_dir(self.tokenizers)
+            fs.write_file_atomically(self.tokenizers / f"{stem}.{identity.tokenizer}.{suffix}", [data])
+
+    def tokenizer_file(self, identity: Identity) -> Path | None:
+        """The kept file of the tokenizer that made a cache, if there is one. It may be damaged: its reader has to check."""
+        if not is_key(identity.tokenizer):
+            return None
+        found = [path for path in self.tokenizers.glob(f"*.{identity.tokenizer}.*") if path.suffix != fs.TEMPORARY]
+        return min(found, default=None)
+
     def prune(self, timeout: float = 30.0, grace_seconds: float = maintenance.GRACE_SECONDS) -> int:
         """Removes what no cache needs and no ingest of the last grace_seconds left; returns the bytes freed."""
         with self.locked(timeout):
             return maintenance.prune(self, grace_seconds)
+
+    def prune_caches(
+        self,
+        *,
+        older_than: float | None = None,
+        max_bytes: int | None = None,
+        dry_run: bool = False,
+        timeout: float = 30.0,
+    ) -> maintenance.Pruned:
+        """As `prune`, after removing the caches that `maintenance.outdated` names. A dry run changes nothing."""
+        if dry_run:
+            return maintenance.would_prune(self, maintenance.outdated(self, older_than, max_bytes))
+        if not self.root.exists():
+            return maintenance.Pruned((), 0)
+        with self.locked(timeout):
+            # Chosen under the lock: a cache that another process has just brought up to date is not an old one.
+            names = maintenance.outdated(self, older_than, max_bytes)
+            released = {place.place for name in names for place in self.manifest(name).locations()}
+            for name in names:
+                fs.unlink(self.manifest_path(name))
+            if names:
+                fs.sync_dir(self.caches)
+            return maintenance.Pruned(names, maintenance.prune(self, also_released=released))
 
     @contextlib.contextmanager
     def locked(self, timeout: float) -> Iterator[None]:
@@ -199,7 +255,7 @@ class Store:
                     f"another gfqa process is writing to {self.root}", hint="run the command again when it is done"
                 ) from None
         try:
-            for directory in (self.root, self.caches, self.packs):
+            for directory in (self.root, self.caches, self.packs, self.tokenizers):
                 for leftover in directory.glob(f"*{fs.TEMPORARY}"):
                     fs.unlink(leftover)
             yield
@@ -223,6 +279,11 @@ class Store:
                 entries = reader.entries()
             found[name] = PackFile(entries, size, modified)
         return found
+
+    def segment_keys(self) -> set[str]:
+        """The keys of all token segments an ingest would find, as the packs' indexes have them; nothing else is read."""
+        entries = [entry for pack in self.read_packs().values() for entry in pack.entries or ()]
+        return {entry.header.key for entry in entries if entry.header.kind == TOKENS and not entry.header.imported}
 
     def _stems(self, directory: Path, suffix: str) -> list[str]:
         with fs.explained("read", directory):

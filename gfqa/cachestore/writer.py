@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfqa.cachestore import fs, maintenance
-from gfqa.cachestore.catalog import DocumentEntry, Manifest, StoredChain, encode_manifest
+from gfqa.cachestore.catalog import DocumentEntry, Manifest, Reading, StoredChain, encode_manifest
 from gfqa.cachestore.keys import Identity, is_key, segment_key
 from gfqa.cachestore.memory import DamagedPack, read_snapshot
 from gfqa.cachestore.pack import PACK_BYTES, SUFFIX, Entry, Location, PackGone, PackReader, write_pack
@@ -49,24 +49,29 @@ Name = tuple[int, str]
 class StoreWriter:
     """The one writer of a store, for one cache. A context manager; made by `Store.writer`.
 
-    previous: the cache's last commit, of any identity, or None (also where it is damaged and replace is true).
+    previous: the cache's last commit, of any identity, or None (also where it is damaged and replace is true). An importing
+    writer marks what it adds; only another importing writer takes that for a segment it need not compute.
     Entering raises Busy, GfqaError, and CacheError if the cache is damaged or of another identity and replace is false.
     """
 
     previous: Manifest | None
 
-    def __init__(self, store: Store, name: str, identity: Identity, timeout: float, replace: bool) -> None:
+    def __init__(
+        self, store: Store, name: str, identity: Identity, timeout: float, replace: bool, imported: bool
+    ) -> None:
         self.store = store
         self.name = name
         self.identity = identity
         self.previous = None
         self._timeout = timeout
         self._replace = replace
+        self._imported = imported
         self._resources = contextlib.ExitStack()
         self._stored: dict[Name, list[Entry]] = {}
         self._checked: set[maintenance.Place] = set()
         self._written: set[maintenance.Place] = set()
         self._kept: set[str] = set()
+        self._foreign: set[maintenance.Place] = set()
         self._pending: dict[Name, tuple[Header, bytes]] = {}
         self._pending_bytes = 0
         self._superseded: list[str] = []
@@ -76,7 +81,7 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.store.locked(self._timeout))
-            self.previous = self._read_previous()
+            self.previous = last_commit(self.store, self.name, self.identity, replace=self._replace)
             self._read_packs()
             self._resources = stack.pop_all()
         self._open = True
@@ -93,10 +98,10 @@ class StoreWriter:
             self._open = False
 
     def has(self, chain_key: str) -> bool:
-        """Whether the segment of this key and all its parents are in the store (any cache's) and undamaged."""
+        """Whether the segment of this key and all its parents are in the store (any cache's), undamaged and to be trusted."""
         key: str | None = chain_key
         while key is not None:
-            header = self._find(TOKENS, key)
+            header = self._find(TOKENS, key, trusted=True)
             if header is None:
                 return False
             key = header.parent
@@ -122,8 +127,8 @@ class StoreWriter:
         if parent is not None and self._find(TOKENS, parent) is None:
             raise GfqaError(f"the segment {parent[:12]} that should come before is not in the store")
         key = segment_key(self.identity, parent, tokens.ids)
-        if self._find(TOKENS, key) is None:
-            self._hold(encode_tokens(self.identity, key, parent, tokens, last=last))
+        if self._find(TOKENS, key, trusted=True) is None:
+            self._hold(encode_tokens(self.identity, key, parent, tokens, last=last, imported=self._imported))
         if last and parent is not None:
             self._supersede(parent)
         return key
@@ -138,8 +143,8 @@ class StoreWriter:
         header = self._find(TOKENS, chain_key)
         if header is None:
             raise GfqaError(f"the segment {chain_key[:12]} that a snapshot belongs to is not in the store")
-        if self._find(SNAPSHOT, chain_key) is None:
-            self._hold(encode_snapshot(self.identity, chain_key, tensors))
+        if self._find(SNAPSHOT, chain_key, trusted=True) is None:
+            self._hold(encode_snapshot(self.identity, chain_key, tensors, imported=self._imported))
         if header.parent is not None:
             self._supersede(header.parent)
 
@@ -147,7 +152,7 @@ class StoreWriter:
         """The state after a segment, if the store has it undamaged: an interrupted long document goes on from there."""
         if (SNAPSHOT, key) in self._pending:
             return decode_snapshot(self._pending[SNAPSHOT, key][1], self.identity, key)
-        if self._find(SNAPSHOT, key) is None:
+        if self._find(SNAPSHOT, key, trusted=True) is None:
             return None
         with contextlib.suppress(DamagedPack, PackGone):
             return read_snapshot(self.store.packs, self.identity, self._stored[SNAPSHOT, key][-1].location)
@@ -176,11 +181,17 @@ class StoreWriter:
                 if entry.location.pack not in self._kept:
                     fs.unlink(self.store.packs / (entry.location.pack + SUFFIX))
 
-    def commit(self, sources: Sequence[str], documents: Sequence[DocumentEntry]) -> Manifest:
+    def commit(
+        self,
+        sources: Sequence[str],
+        documents: Sequence[DocumentEntry],
+        readings: Mapping[str, Reading] | None = None,
+    ) -> Manifest:
         """Makes the cache consist of exactly these documents, durably: the commit point. Ends the writer's work.
 
-        Afterwards bytes that the cache has given up are removed, if they are enough (`maintenance.DEAD_SHARE`). Raises
-        GfqaError, and CacheError if a document's chain is not in the store; the cache is then as it was before.
+        readings: how sources were read, where that was no plain walk. Afterwards bytes that the cache has given up are
+        removed, if they are enough (`maintenance.DEAD_SHARE`). Raises GfqaError, and CacheError if a document's chain is not
+        in the store; the cache is then as it was before.
         """
         self.checkpoint()
         chains = {}
@@ -200,6 +211,8 @@ class StoreWriter:
             chains=chains,
             created=now if self.previous is None else self.previous.created,
             updated=now,
+            readings=dict(readings or {}),
+            imported=any(place.place in self._foreign for chain in chains.values() for place in chain.locations),
         )
         fs.write_file_atomically(self.store.manifest_path(self.name), [encode_manifest(manifest)])
         self._open = False
@@ -208,23 +221,6 @@ class StoreWriter:
         with contextlib.suppress(CacheError):
             maintenance.collect(self.store, released, dead_share=maintenance.DEAD_SHARE)
         return self.store.manifest(self.name)
-
-    def _read_previous(self) -> Manifest | None:
-        if not self.store.manifest_path(self.name).exists():
-            return None
-        try:
-            previous = self.store.manifest(self.name)
-        except CacheError:
-            if self._replace:
-                return None
-            raise
-        difference = previous.identity.difference(self.identity)
-        if difference and not self._replace:
-            raise CacheError(
-                f"the cache {self.name!r} was made with {difference}",
-                hint="choose another name with --name, or pass --replace to make the cache anew",
-            )
-        return previous
 
     def _read_packs(self) -> None:
         packs = self.store.read_packs()
@@ -252,13 +248,18 @@ class StoreWriter:
         snapshot = self._stored[SNAPSHOT, document.chain][-1].location if keeps_snapshot else None
         return StoredChain(tuple(segments), snapshot)
 
-    def _find(self, kind: int, key: str) -> Header | None:
-        """The header of a segment, buffered or stored; copies whose bytes are damaged are dropped from the index."""
+    def _find(self, kind: int, key: str, *, trusted: bool = False) -> Header | None:
+        """The header of a segment, buffered or stored; copies whose bytes are damaged are dropped from the index.
+
+        trusted: leave out what was imported, unless this writer imports.
+        """
         if (kind, key) in self._pending:
             return self._pending[kind, key][0]
         copies = self._stored.get((kind, key), [])
         while copies:
-            header, location = copies[-1]
+            header, location = copies[-1]  # what was imported comes first
+            if trusted and header.imported and not self._imported:
+                return None
             if location.place in self._checked:
                 return header
             try:
@@ -279,7 +280,10 @@ class StoreWriter:
             self.checkpoint()
 
     def _remember(self, entry: Entry) -> None:
-        self._stored.setdefault((entry.header.kind, entry.header.key), []).append(entry)
+        copies = self._stored.setdefault((entry.header.kind, entry.header.key), [])
+        copies.insert(0 if entry.header.imported else len(copies), entry)
+        if entry.header.imported:
+            self._foreign.add(entry.location.place)
 
     def _supersede(self, key: str | None) -> None:
         """Gives up the temporary snapshots of a segment and of those before it, at the next checkpoint."""
@@ -293,3 +297,26 @@ class StoreWriter:
     def _must_be_open(self) -> None:
         if not self._open:
             raise GfqaError(f"the writer of the cache {self.name!r} is closed or has committed")
+
+
+def last_commit(store: Store, name: str, identity: Identity, *, replace: bool = False) -> Manifest | None:
+    """The commit that a writer of this identity goes on from, or None.
+
+    CacheError if the cache is damaged or of another identity; with replace neither matters.
+    """
+    if not store.manifest_path(name).exists():
+        return None
+    try:
+        previous = store.manifest(name)
+    except CacheError:
+        if replace:
+            return None
+        raise
+    difference = previous.identity.difference(identity)
+    if difference and not replace:
+        raise CacheError(
+            f"the cache {name!r} was made with {difference}",
+            hint=f"read it again with the model in use: gfqa caches rebuild {name}; choose another --name, or pass "
+            "--replace to make the cache anew from these sources",
+        )
+    return previous

@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfqa import config
-from gfqa.commands.shared import AsJson, Device, Model, Quiet
+from gfqa import config, views_caches
+from gfqa.commands.shared import AsJson, Device, Model, Quiet, standard_input
 from gfqa.console import Console
+from gfqa.errors import NothingToRead, UsageError
 
 if TYPE_CHECKING:
-    from gfqa.documents import Limits
+    from gfqa.documents import Document, Limits, Source
+
+Include = Annotated[list[str] | None, typer.Option(help="Read only what matches (gitignore syntax).")]
+Exclude = Annotated[list[str] | None, typer.Option(help="Leave out what matches (gitignore syntax).")]
+IncludeSecrets = Annotated[bool, typer.Option("--include-secrets", help="Also read .env files, keys and the like.")]
 
 
 def ingest(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Folders or files: text, code, PDFs.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH…", help="Folders or files: text, code, notebooks, PDFs; - is standard input."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="The cache's name; default: the folder's.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Make these paths the only ones of the cache.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be read, how long it takes, and what it needs.")
+    ] = False,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE|-", help="Read only the files of this list, below PATH (default: here)."),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Names in the list end with NUL, not with a newline.")
+    ] = False,
+    as_: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="The path of the document from standard input.")
+    ] = None,
     model: Model = None,
     device: Device = "auto",
-    include: Annotated[list[str] | None, typer.Option(help="Read only what matches (gitignore syntax).")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Leave out what matches (gitignore syntax).")] = None,
-    include_secrets: Annotated[
-        bool, typer.Option("--include-secrets", help="Also read .env files, keys and the like.")
-    ] = False,
+    include: Include = None,
+    exclude: Exclude = None,
+    include_secrets: IncludeSecrets = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit 1 if a file was skipped that was not ignored.")
     ] = False,
@@ -34,36 +54,96 @@ def ingest(
     """Read documents into a cache, once. Unchanged files are never read by the model again.
 
     The cache keeps the text itself besides the model's keys: guard it like the documents.
+
+    \b
+    gfqa ingest ~/src/project --dry-run
+    git ls-files -z | gfqa ingest --from - -0
+    pdftotext scan.pdf - | gfqa ingest - --as scan.txt --name papers
     """
     console = Console(as_json=as_json, quiet=quiet)
-    from gfqa.documents import Limits
+    limits = limits_of(include, exclude, include_secrets)
+    # A misspelt path is told before torch is imported.
+    sources = _sources([path for path in paths or () if path != "-"], from_, null, limits)
+    piped = _piped("-" in (paths or ()), as_, from_, limits)
+    if not sources and piped is None:
+        raise UsageError("Missing argument 'PATH…'.", hint="See gfqa ingest --help.")
+    if piped is not None and not sources and name is None:
+        raise UsageError("A document from standard input needs the name of a cache.", hint="Say --name CACHE.")
 
-    limits = Limits(include=tuple(include or ()), exclude=tuple(exclude or ()), include_secrets=include_secrets)
-    _check_paths(paths, limits)
     from gfqa import ingest as use_case
 
     reader = use_case.open_model(model, device)
     with console.progress() as progress:
-        report = use_case.run(
-            paths,
-            reader=reader,
-            home=config.home(),
-            name=name,
-            only_these=replace,
-            limits=limits,
-            on_progress=progress,
-        )
-    if as_json:
-        console.json(report.to_json())
+        arguments = {
+            "reader": reader,
+            "home": config.home(),
+            "name": name,
+            "only_these": replace,
+            "piped": piped,
+            "on_progress": progress,
+        }
+        if dry_run:
+            from gfqa.plan import plan
+
+            planned = plan(sources, **arguments)  # type: ignore[arg-type]
+        else:
+            report = use_case.run(sources, **arguments)  # type: ignore[arg-type]
+    if dry_run:
+        skipped = planned.skipped
+        console.json(planned.to_json()) if as_json else views_caches.planned(console, planned)
     else:
-        console.ingested(report)
-    if strict and any(item.reason != "ignored" for item in report.skipped):
+        skipped = report.skipped
+        console.json(report.to_json()) if as_json else console.ingested(report)
+    if strict and any(item.reason != "ignored" for item in skipped):
         raise typer.Exit(1)
 
 
-def _check_paths(paths: list[str], limits: Limits) -> None:
-    """A misspelt path is told before torch is imported."""
-    from gfqa.documents import open_source
+def limits_of(include: list[str] | None, exclude: list[str] | None, include_secrets: bool) -> Limits:
+    from gfqa.documents import Limits
 
-    for path in paths:
-        open_source(path, limits)
+    return Limits(include=tuple(include or ()), exclude=tuple(exclude or ()), include_secrets=include_secrets)
+
+
+def _sources(paths: list[str], listed: str | None, null: bool, limits: Limits) -> list[Source]:
+    """The folders and files, or with --from the one source that the list's files lie below."""
+    from gfqa.documents import open_list, open_source, split_list
+
+    if listed is None:
+        if null:
+            raise UsageError("-0 is about the list that --from names, and there is none.")
+        return [open_source(path, limits) for path in paths]
+    if len(paths) > 1:
+        raise UsageError(
+            "A list of files is below one folder, and several were named.", hint="Ingest one after the other."
+        )
+    data = standard_input() if listed == "-" else Path(listed).read_bytes()
+    return [open_list(paths[0] if paths else ".", split_list(data, null), limits)]
+
+
+def _piped(wanted: bool, name: str | None, listed: str | None, limits: Limits) -> Document | None:
+    """The document from standard input."""
+    from gfqa.documents import Skipped, document_from_bytes
+
+    if not wanted:
+        if name is not None:
+            raise UsageError("--as names the document from standard input, and - was not given.")
+        return None
+    if listed == "-":
+        raise UsageError("Standard input cannot be both the list of files and a document.")
+    if name is None:
+        raise UsageError("A document from standard input needs a name.", hint="Say --as NAME: citations will show it.")
+    _check_label(name)
+    document = document_from_bytes(name, standard_input(), limits)
+    if isinstance(document, Skipped):
+        reason = document.reason.replace("_", " ")
+        raise NothingToRead(f"Standard input cannot be read as a document ({reason}).")
+    return document
+
+
+def _check_label(name: str) -> None:
+    """UsageError for a name that could not be the path of a document."""
+    odd = not name.isprintable() or len(name) > 500 or name.startswith("/") or ".." in name.split("/")
+    if odd or not name.strip():
+        raise UsageError(
+            f"{name!r} cannot be the name of a document.", hint="Write it like a relative path: notes/today.txt"
+        )

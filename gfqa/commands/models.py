@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from gfqa.commands.shared import AsJson, group, no_command
+from gfqa.commands.shared import AsJson, Quiet, group, no_command
 from gfqa.console import Console
 
-app = group("List, show, verify and convert models.")
+app = group("List, show, verify, convert and pull models.")
 app.callback(invoke_without_command=True)(no_command)
 
 
@@ -48,13 +48,38 @@ def verify_model(
 
 @app.command("convert")
 def convert_model(
-    source: Annotated[str, typer.Argument(metavar="FILE.pth")],
+    source: Annotated[str, typer.Argument(metavar="FILE")],
     destination: Annotated[str, typer.Argument(metavar="FOLDER")],
     tokenizer: Annotated[str | None, typer.Option(help="A tokenizer file to copy into the folder.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a published GoldFinch or RWKV-6 .pth file into a model folder (safetensors), once."""
+    """Turn a published GoldFinch or RWKV-6 checkpoint (.pth, .safetensors) into a model folder, once."""
     from gfqa import models as use_case
 
     info = use_case.convert(Path(source), Path(destination), None if tokenizer is None else Path(tokenizer))
     Console(as_json=as_json).record({"schema": 1, **info.to_json()})
+
+
+@app.command("pull")
+def pull_model(
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository of the Hugging Face hub.")],
+    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit; default: the main branch.")] = None,
+    file: Annotated[str | None, typer.Option(help="Which checkpoint, where there are several.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="A tokenizer file, for a checkpoint without one.")] = None,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="What to call it; default: the repository.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Install a model from the hub: a gfqa model folder, or a published checkpoint, converted. Needs the extra hub."""
+    console = Console(as_json=as_json, quiet=quiet)
+    from gfqa.hub import pull
+
+    pulled = pull(
+        repository,
+        revision=revision,
+        file=file,
+        tokenizer=None if tokenizer is None else Path(tokenizer),
+        name=name,
+        on_note=console.note,
+    )
+    console.record(pulled.to_json())

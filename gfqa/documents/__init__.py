@@ -4,11 +4,13 @@
     for item in source.scan():                # Found or Skipped, sorted by path, nothing read yet
         document = source.read(item)          # Document or Skipped
 
-`read_many` reads in parallel and in order, `in_parallel` does more with each; `document_from_bytes` is for standard input.
+`read_many` reads in parallel and in order, `in_parallel` does more with each; `open_list` takes the files of a list;
+`document_from_bytes` is for standard input.
 """
 
+from gfqa.documents.listing import split_list
 from gfqa.documents.records import Document, Found, Limits, Skipped
-from gfqa.documents.source import Source, document_from_bytes, in_parallel, open_source, read_many
+from gfqa.documents.source import Source, document_from_bytes, in_parallel, open_list, open_source, read_many
 
 __all__ = [
     "Document",
@@ -18,6 +20,8 @@ __all__ = [
     "Source",
     "document_from_bytes",
     "in_parallel",
+    "open_list",
     "open_source",
     "read_many",
+    "split_list",
 ]

@@ -11,11 +11,12 @@ class Limits:
 
     `include` and `exclude` are globs in `.gitignore` syntax, relative to the root of the source: when `include` is not
     empty only matching files are admitted; `exclude` wins over it. A PDF that needs more than one of its limits is left
-    out whole, never cut short.
+    out whole, never cut short. Of a notebook, whose outputs are left out, the text may have max_file_bytes.
     """
 
     max_file_bytes: int = 10_000_000
     max_pdf_bytes: int = 200_000_000
+    max_notebook_bytes: int = 100_000_000
     pdf_seconds: int = 120
     pdf_memory_bytes: int = 2 << 30
     max_pages: int = 5000
@@ -30,7 +31,8 @@ class Document:
     """One decoded document. `path` and `text` are valid Unicode, without lone surrogates.
 
     path: POSIX, relative to the root of its source (a single-file source: the name of the file).
-    text: newlines exactly as in the file; a byte order mark is dropped; the pages of a PDF are joined by a form feed.
+    text: newlines exactly as in the file; a byte order mark is dropped; the pages of a PDF are joined by a form feed; of a
+    notebook its code and markdown cells, see notebook.py.
     content_hash: SHA-256, in hex, of the `size` raw bytes that were decoded.
     mtime_ns: as it was before the first byte was read, so a file that grows meanwhile looks changed afterwards.
     page_starts: PDF only, the character offset in `text` at which page 1, 2, ... starts.
@@ -50,8 +52,8 @@ class Document:
 class Skipped:
     """A file that was left out, or a whole folder (its path ends with a slash).
 
-    reason: ignored, binary, too_large, secret, undecodable, unreadable, empty, symlink, special, or for a PDF
-    pdf_damaged, pdf_timeout, pdf_encrypted, pdf_without_text.
+    reason: ignored, binary, too_large, secret, undecodable, unreadable, empty, symlink, special, missing (listed, but not
+    there), notebook_damaged, or for a PDF pdf_damaged, pdf_timeout, pdf_encrypted, pdf_without_text.
     """
 
     path: str

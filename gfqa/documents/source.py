@@ -9,11 +9,12 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from gfqa.documents import pdf
+from gfqa.documents import notebook, pdf
+from gfqa.documents.listing import relative_names, scan_list
 from gfqa.documents.records import Document, Found, Limits, Skipped
 from gfqa.documents.text import HEAD_BYTES, decode, is_binary
 from gfqa.documents.walk import open_beneath, screen, shown, walk
@@ -27,14 +28,19 @@ class Source:
     """A root that documents come from: absolute, links resolved.
 
     A file that was named itself is read whatever ignore rules or its name say; only its size and content are judged.
+    names: the files of the root that were listed; None for all of them.
     """
 
     root: Path
     is_file: bool
     limits: Limits
+    names: tuple[str, ...] | None = None
 
     def scan(self) -> Iterator[Found | Skipped]:
         """Walk without reading, sorted by path. GfqaError when the root is gone or cannot be listed."""
+        if self.names is not None:
+            yield from scan_list(self.root, self.names, self.limits)
+            return
         if not self.is_file:
             yield from walk(self.root, self.limits)
             return
@@ -45,6 +51,15 @@ class Source:
             raise GfqaError(f"The file {shown(str(self.root))} cannot be read: {error.strerror}.") from error
         yield screen(name, shown(name), status, self.limits)
 
+    def digest(self, found: Found) -> str | None:
+        """SHA-256, in hex, of a candidate's bytes as they are now; None where they cannot be read."""
+        folder = self.root.parent if self.is_file else self.root
+        try:
+            with open(open_beneath(folder, found.raw), "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError:
+            return None
+
     def read(self, found: Found) -> Document | Skipped:
         """Read and decode one candidate; what has become unreadable, too large or a link since the scan is Skipped."""
         folder = self.root.parent if self.is_file else self.root
@@ -54,7 +69,7 @@ class Source:
                 head = file.read(HEAD_BYTES)
                 if not head.startswith(pdf.MAGIC) and is_binary(head):
                     return Skipped(found.path, "binary")
-                most = _most_bytes(head, self.limits)
+                most = _most_bytes(found.path, head, self.limits)
                 # One byte more than allowed, so that a file which grew since the scan shows.
                 data = head + _read_up_to(file, most + 1 - len(head)) if status.st_size <= most else None
         except OSError:
@@ -82,6 +97,14 @@ def open_source(path: str | Path, limits: Limits | None = None) -> Source:
             f"{shown(str(path))} is neither a file nor a folder.", hint="Name a file or folder, or pipe to -."
         )
     return Source(root, stat.S_ISREG(mode), limits)
+
+
+def open_list(root: str | Path, names: Iterable[str], limits: Limits | None = None) -> Source:
+    """The source of the listed files below the folder `root`. UsageError for a root that is no folder, a name outside it."""
+    source = open_source(root, limits)
+    if source.is_file:
+        raise UsageError(f"{shown(str(root))} is a file.", hint="A list of files needs the folder that they are in.")
+    return replace(source, names=relative_names(source.root, list(names)))
 
 
 def document_from_bytes(name: str, data: bytes, limits: Limits | None = None) -> Document | Skipped:
@@ -122,7 +145,7 @@ def _document(path: str, data: bytes, mtime_ns: int, limits: Limits) -> Document
         return Skipped(path, "empty")
     if not data.startswith(pdf.MAGIC) and is_binary(data[:HEAD_BYTES]):
         return Skipped(path, "binary")
-    if len(data) > _most_bytes(data, limits):
+    if len(data) > _most_bytes(path, data, limits):
         return Skipped(path, "too_large")
     digest = hashlib.sha256(data).hexdigest()
     if data.startswith(pdf.MAGIC):
@@ -133,11 +156,19 @@ def _document(path: str, data: bytes, mtime_ns: int, limits: Limits) -> Document
     text = decode(data)
     if text is None:
         return Skipped(path, "undecodable")
+    if notebook.is_notebook(path):
+        text = notebook.extract(text)
+        if text is None:
+            return Skipped(path, "notebook_damaged")
+        if len(text) > limits.max_file_bytes:
+            return Skipped(path, "too_large")
     return Document(path, text, digest, len(data), mtime_ns) if text else Skipped(path, "empty")
 
 
-def _most_bytes(head: bytes, limits: Limits) -> int:
-    return limits.max_pdf_bytes if head.startswith(pdf.MAGIC) else limits.max_file_bytes
+def _most_bytes(path: str, head: bytes, limits: Limits) -> int:
+    if head.startswith(pdf.MAGIC):
+        return limits.max_pdf_bytes
+    return limits.max_notebook_bytes if notebook.is_notebook(path) else limits.max_file_bytes
 
 
 def _read_up_to(file: io.FileIO, most: int) -> bytes:

@@ -132,7 +132,7 @@ def screen(raw: str, path: str, status: os.stat_result, limits: Limits) -> Found
     """A regular file judged by its size alone; the rest is known only when its first bytes are."""
     if status.st_size == 0:
         return Skipped(path, "empty")
-    if status.st_size > max(limits.max_file_bytes, limits.max_pdf_bytes):
+    if status.st_size > max(limits.max_file_bytes, limits.max_pdf_bytes, limits.max_notebook_bytes):
         return Skipped(path, "too_large")
     return Found(path, status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev, raw)
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gfqa.errors import GfqaError, ModelError
@@ -51,13 +52,17 @@ def convert(source: Path, destination: Path, tokenizer: Path | None = None) -> N
 
 
 def read_checkpoint(source: Path) -> dict[str, Tensor]:
-    """The tensors of a .pth file by the reference's names, contiguous, as stored."""
+    """The tensors of a .pth or .safetensors file by the reference's names, contiguous, as stored."""
     try:
-        loaded = torch.load(source, map_location="cpu", weights_only=True)
+        if source.suffix == ".safetensors":
+            loaded = load_file(source)
+        else:
+            loaded = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise ModelError(f"{source} holds more than tensors, or is damaged; it was not loaded.") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(f"{source} is no readable .pth file ({type(error).__name__}).") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, SafetensorError) as error:
+        kind = ".safetensors" if source.suffix == ".safetensors" else ".pth"
+        raise ModelError(f"{source} is no readable {kind} file ({type(error).__name__}).") from None
     if not isinstance(loaded, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):

@@ -2,8 +2,8 @@
 
     torchrun --nproc-per-node N -m gfqa.training.loop -c FILE … [key=value …]
 
-FILE is JSON, YAML or the name of a preset; later ones win. SIGTERM and SIGINT end the phase after the step under way and
-write its state, from which `--resume` goes on exactly where it was.
+FILE is JSON, YAML or the name of a preset; later ones win. SIGTERM and SIGINT end the phase after the step under way: its
+weights are written as they are, and its state, from which `--resume` goes on exactly where it was.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
 
 
 def train(config: TrainConfig, emit: Emit, resume: Path | None = None) -> bool:
-    """Run a phase and write its weights, or its state where it was told to stop; True where it came to its end."""
+    """Run a phase and write its weights, and its state too where it was told to stop; True where it came to its end."""
     trainer = Trainer(config, emit, resume)
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -57,9 +57,8 @@ def train(config: TrainConfig, emit: Emit, resume: Path | None = None) -> bool:
     before = [(number, signal.signal(number, stop)) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
         done = trainer.run()
-        if done:
-            trainer.save_weights()
-        else:
+        trainer.save_weights()
+        if not done:
             trainer.save_state(Path(config.out + "-state"))
     finally:
         for number, handler in before:
