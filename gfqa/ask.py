@@ -11,18 +11,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 from gfqa.answer import checks, prompt
-from gfqa.answer.citations import find_spans, locate
+from gfqa.answer.citations import Span, locate
 from gfqa.answer.generate import Generated, generate, generate_many
 from gfqa.answer.result import Answer, Citation
 from gfqa.answer.sampling import Sampling
 from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, file_of, has_changed, open_memory, restricted
+from gfqa.passages import cite, rank
 from gfqa.reader import open_model
-from gfqa.reread import PASSAGES, can_reread, read_again
+from gfqa.reread import can_reread, read_again
 
 __all__ = [
     "Answer",
@@ -37,6 +35,8 @@ __all__ = [
     "restricted",
 ]
 
+NOTHING = Generated("", (), False, 0.0, None)
+"""What is said where no passage answers."""
 ROWS = 8
 """Questions that share a pass."""
 MASSES = 1 << 24
@@ -80,7 +80,7 @@ def ask_on(
         ids,
         memory.state,
         device=reader.device,
-        max_tokens=how.max_tokens,
+        max_tokens=how.first_tokens(memory),
         sampling=how.sampling,
         on_text=(lambda chunk: None) if twice else on_text,
     )
@@ -109,7 +109,7 @@ def ask_many(memory: Memory, questions: Sequence[str], **options: Any) -> list[A
             [asked[number] for number in group],
             memory.state,
             device=reader.device,
-            max_tokens=how.max_tokens,
+            max_tokens=how.first_tokens(memory),
             sampling=how.sampling,
         )
         share = (time.monotonic() - began) / len(group)
@@ -139,6 +139,12 @@ class _Options:
     ) -> _Options:
         return cls(citations, max_tokens, reread, Sampling(temperature, top_p, top_k, seed))
 
+    def first_tokens(self, memory: Memory) -> int:
+        """How long the first look goes on: a token is enough where passages are read again, to tell where the model looks
+        and how likely there is an answer.
+        """
+        return 1 if self.reread and can_reread(memory) else self.max_tokens
+
 
 def _question_ids(memory: Memory, question: str) -> list[int]:
     if not question.strip():
@@ -159,21 +165,32 @@ def _answer(
     """The answer after the first look, which took `looked` seconds: the second look, and the places."""
     began = time.monotonic()
     reader = memory.reader
-    generated, read, chain = first, 0, None
-    if how.reread and can_reread(memory):
-        second = read_again(memory, question, first, max_tokens=how.max_tokens, on_text=on_text, sampling=how.sampling)
-        generated, read, chain = second.generated, second.tokens, second.chain
+    ranking = rank(memory, question, first.looked) if first.looked is not None else None
+    searched = time.monotonic()
+    generated, score, read, passage = first, first.score, 0, None
+    if how.reread and can_reread(memory) and ranking is not None:
+        second = read_again(
+            memory,
+            question,
+            first.score,
+            ranking,
+            max_tokens=how.max_tokens,
+            on_text=on_text,
+            sampling=how.sampling,
+        )
+        score, read, passage = second.score, second.tokens, second.passage
+        generated = second.generated or NOTHING
     decoded = time.monotonic()
     cited: tuple[Citation, ...] = ()
-    if generated.found and first.mass is not None:
-        cited = _cite(memory, first.mass, generated.text, how.citations, chain)
+    if generated.found and ranking is not None and first.mass is not None:
+        spans = cite(memory, ranking, first.mass, generated.text, how.citations, first=passage)
+        cited = tuple(_citation(memory, span, generated.text) for span in spans)
     done = time.monotonic()
     return Answer(
         question=question,
         text=generated.text,
         found=generated.found,
-        # The first look's: only it has seen everything, and it tells missing documents better.
-        score=first.score,
+        score=score,
         located=reader.config.n_gold > 0,
         citations=cited,
         changed=changed,
@@ -190,41 +207,31 @@ def _answer(
         timing={
             "load": memory.seconds,
             "decode": looked,
-            "reread": decoded - began,
+            "search": searched - began,
+            "reread": decoded - searched,
             "cite": done - decoded,
             "total": memory.seconds + looked + done - began,
         },
     )
 
 
-def _cite(memory: Memory, mass: Tensor, answer: str, count: int, chain: int | None) -> tuple[Citation, ...]:
-    """The best places; the document that answered when read again (number `chain`) comes first."""
-    tokenizer = memory.reader.tokenizer
-    # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
-    padded = np.zeros(len(memory.ids), np.float32)
-    padded[: len(mass)] = mass.numpy()
-    cited = []
-    spans = find_spans(padded, memory.ids, memory.starts, answer.encode(), tokenizer, max(count, PASSAGES))
-    for span in sorted(spans, key=lambda span: span.chain != chain)[:count]:
-        origin = memory.origins[span.chain]
-        entry, begin = origin.entry, memory.starts[span.chain]
-        ids = memory.ids[begin : begin + entry.n_tokens]
-        place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
-        text = checks.document_text(ids, entry.header_tokens, tokenizer)
-        cited.append(
-            Citation(
-                cache=origin.cache,
-                source=entry.source or None,
-                path=entry.path,
-                start_line=place.start_line,
-                end_line=place.end_line,
-                page=place.page,
-                quote=place.quote,
-                score=span.share,
-                file=None if origin.cache is None else str(file_of(origin)),
-                column=checks.column(place, text, answer),
-                verified=checks.verified(place, text, entry.page_starts),
-                changed=has_changed(origin),
-            )
-        )
-    return tuple(cited)
+def _citation(memory: Memory, span: Span, answer: str) -> Citation:
+    origin, begin = memory.origins[span.chain], memory.starts[span.chain]
+    entry, tokenizer = origin.entry, memory.tokenizer
+    ids = memory.ids[begin : begin + entry.n_tokens]
+    place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
+    text = checks.document_text(ids, entry.header_tokens, tokenizer)
+    return Citation(
+        cache=origin.cache,
+        source=entry.source or None,
+        path=entry.path,
+        start_line=place.start_line,
+        end_line=place.end_line,
+        page=place.page,
+        quote=place.quote,
+        score=span.share,
+        file=None if origin.cache is None else str(file_of(origin)),
+        column=checks.column(place, text, answer),
+        verified=checks.verified(place, text, entry.page_starts),
+        changed=has_changed(origin),
+    )

@@ -1,4 +1,4 @@
-"""Reading twice: the best passages of the first look, read again between two copies of the question.
+"""Reading twice: the best passages for the question, read again between two copies of it.
 
 The documents were read before anybody knew the question. A passage of a few hundred tokens is cheap to read again knowing
 it, which a model is trained for where its configuration gives `reread_tokens`.
@@ -8,31 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gfqa.answer import prompt
-from gfqa.answer.citations import Span, find_spans
+from gfqa.answer.citations import Span
+from gfqa.answer.confidence import FOUND, HOPE, confidence
 from gfqa.answer.generate import Decode, Generated, generate
 from gfqa.answer.sampling import GREEDY, Sampling
 from gfqa.memory import Memory
 from gfqa.model import KeyCache, ModelState
+from gfqa.passages import Ranking
 
 PASSAGES = 3
-"""At most so many passages, of different documents; the first that answers is taken."""
+"""At most so many passages; the first that answers is taken."""
 SURROUNDINGS = 4096
 """Cached tokens of the passage's own document that the second look attends over: its cost must not grow with the cache."""
 
 
 @dataclass(frozen=True)
 class Second:
-    """The second look: the answer, tokens read for it, and the number of the document that answered (None: none did)."""
+    """The second look.
 
-    generated: Generated
+    generated: the answer, None where no passage gave one; passage: the number of the one that did; score: how likely it is
+    that this passage (or the best one, if none did) answers the question; tokens: read for it.
+    """
+
+    generated: Generated | None
+    passage: int | None
+    score: float
     tokens: int
-    chain: int | None
 
 
 def can_reread(memory: Memory) -> bool:
@@ -43,32 +51,45 @@ def can_reread(memory: Memory) -> bool:
 def read_again(
     memory: Memory,
     question: str,
-    first: Generated,
+    first: float,
+    ranking: Ranking,
     *,
     max_tokens: int,
     on_text: Callable[[str], None],
     sampling: Sampling = GREEDY,
 ) -> Second:
-    """Read the passages the first look points at, best first, until one answers; the first answer stands if none does."""
-    tokenizer, read = memory.reader.tokenizer, 0
-    for span in _candidates(memory, first):
+    """Read the best passages, best first, until one answers and is likely to be right; first: the first look's score.
+
+    Passages that share too little with the question are not read at all.
+    """
+    tokenizer, read, best = memory.reader.tokenizer, 0, 0.0
+    for number in ranking.order[:PASSAGES].tolist():
+        likely = partial(confidence, first, coverage=float(ranking.evidence.coverage[number]))
+        if likely(HOPE) < FOUND:
+            best = max(best, likely(HOPE))
+            continue
+        span = ranking.span(memory, number)
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
         read += len(ids)
-        decode = _decode_over(memory, span)
         again = generate(
-            decode,
+            _decode_over(memory, span),
             tokenizer,
             ids,
             device=memory.reader.device,
             max_tokens=max_tokens,
             sampling=sampling,
             on_text=on_text,
+            accept=partial(_enough, likely),
         )
+        score = likely(again.score)
         if again.found:
-            return Second(again, read, span.chain)
-    if first.found:
-        on_text(first.text)
-    return Second(first, read, None)
+            return Second(again, number, score, read)
+        best = max(best, score)
+    return Second(None, None, best, read)
+
+
+def _enough(likely: Callable[[float], float], again: float) -> bool:
+    return likely(again) >= FOUND
 
 
 def passage(memory: Memory, span: Span) -> list[int]:
@@ -101,11 +122,3 @@ def _decode_over(memory: Memory, span: Span) -> Decode:
         return model.decode(ids, state, near, attention=attention, last_only=True)
 
     return decode
-
-
-def _candidates(memory: Memory, first: Generated) -> list[Span]:
-    if first.mass is None:
-        return []
-    return find_spans(
-        first.mass.numpy(), memory.ids, memory.starts, first.text.encode(), memory.reader.tokenizer, PASSAGES
-    )

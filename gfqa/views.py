@@ -71,7 +71,7 @@ def vimgrep_line(console: Console, file: str, line: int | None, column: int, pag
 
 def figures(console: Console, answer: Answer, ready: float) -> None:
     """-v: seconds and tokens of an answer, on stderr. ready: seconds from the start of the command to an opened model."""
-    names = {"load": "load", "decode": "first look", "reread": "second look", "cite": "citations"}
+    names = {"load": "load", "decode": "first look", "search": "search", "reread": "second look", "cite": "citations"}
     spent = [("start", ready), *((label, answer.timing.get(name, 0.0)) for name, label in names.items())]
     console.detail("seconds: " + ", ".join(f"{label} {seconds:.3f}" for label, seconds in spent))
     console.detail(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
+from gfqa.answer.confidence import FOUND, confidence
 from gfqa.answer.generate import Generated
 from gfqa.ask import ask
 from gfqa.cachestore import Store
 from gfqa.ingest import run
 from gfqa.memory import Memory, open_memory
+from gfqa.passages import look, rank
 from gfqa.reader import open_model
 from gfqa.reread import can_reread, passage, read_again
 from tests.conftest import make_model
@@ -56,25 +59,67 @@ def test_a_passage_is_the_header_and_whole_text_around_the_span(memory: Memory) 
 
 def test_reading_again_counts_and_streams_only_the_final_answer(memory: Memory) -> None:
     chunks: list[str] = []
-    twice = ask(memory, "which line?", max_tokens=6, on_text=chunks.append)
+    twice = ask(memory, "one line?", max_tokens=6, on_text=chunks.append)
     once = ask(memory, "which line?", max_tokens=6, reread=False)
     assert can_reread(memory)
+    assert twice.found
     assert once.tokens["reread"] == 0
     assert twice.tokens["reread"] > 40
     assert "".join(chunks).strip() == twice.text
     assert twice.timing["reread"] > 0
 
 
-def test_the_first_answer_stands_when_no_passage_answers(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = Generated("", (), False, 0.1, None)
-    monkeypatch.setattr("gfqa.reread.generate", lambda *_args, **_named: nothing)
-    first = Generated("kept", (1, 2), True, 0.8, torch.rand(len(memory.ids)))
+class Scripted:
+    """Stands for the decode loop: passage after passage the given scores, and an answer where one is accepted."""
+
+    def __init__(self, *scores: float) -> None:
+        self.scores, self.tried = list(scores), []
+
+    def __call__(
+        self, *arguments: Any, accept: Callable[[float], bool], on_text: Callable[[str], None], **named: Any
+    ) -> Generated:
+        score = self.scores[len(self.tried)]
+        self.tried.append(len(arguments[2]))
+        if not accept(score):
+            return Generated("", (), False, score, None)
+        on_text("two line 7")
+        return Generated("two line 7", (1,), True, score, None)
+
+
+def test_the_first_passage_that_is_likely_to_answer_is_taken(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = "two line 7"
+    ranking = rank(memory, question, look(memory, question))
+    script = Scripted(1e-6, 0.99)
+    monkeypatch.setattr("gfqa.reread.generate", script)
     chunks: list[str] = []
-    second = read_again(memory, "q?", first, max_tokens=4, on_text=chunks.append)
-    assert second.generated is first
-    assert second.chain is None
-    assert second.tokens > 0
-    assert chunks == ["kept"]
+    second = read_again(memory, question, 0.01, ranking, max_tokens=4, on_text=chunks.append)
+    assert second.generated is not None
+    assert (second.passage, second.tokens, chunks) == (int(ranking.order[1]), sum(script.tried), ["two line 7"])
+    coverage = float(ranking.evidence.coverage[ranking.order[1]])
+    assert second.score == confidence(0.01, 0.99, coverage) >= FOUND
+    monkeypatch.setattr("gfqa.reread.generate", Scripted(0.999))
+    answer = ask(memory, question, max_tokens=4)
+    assert answer.text == question
+    assert answer.citations[0].quote == question
+
+
+def test_an_unlikely_answer_is_not_given(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gfqa.reread.generate", Scripted(1e-6, 1e-4, 1e-5))
+    chunks: list[str] = []
+    for question in ("one zebra or two?", "zebra or giraffe?"):
+        answer = ask(memory, question, max_tokens=6, on_text=chunks.append)
+        assert (answer.text, answer.found, answer.citations, chunks) == ("", False, (), [])
+        assert 0 < answer.score < FOUND
+        # What shares no word with the question is not worth reading.
+        assert (answer.tokens["reread"] > 40) == ("one" in question)
+
+
+def test_confidence_grows_with_each_sign_and_stays_a_probability() -> None:
+    for first in (0.0, 0.5, 1.0):
+        for again in (0.0, 0.5, 1.0):
+            assert 0 < confidence(first, again, 0.0) < confidence(first, again, 0.9) < 1
+    assert confidence(0.2, 0.5, 0.5) < confidence(0.9, 0.5, 0.5)
+    assert confidence(0.5, 0.2, 0.5) < confidence(0.5, 0.9, 0.5)
 
 
 def test_models_that_were_not_trained_for_it_do_not(tiny_model: Path, home: Path, tmp_path: Path) -> None:

@@ -16,10 +16,6 @@ import numpy.typing as npt
 
 WINDOW = 16
 """Tokens over which the mass is summed to find a peak: about one sentence, so that a lone spike does not win."""
-NEAR = 96
-"""Tokens around a peak in which the answer's own words are looked for."""
-VERBATIM = 4.0
-"""How much more a place counts when the answer stands there word for word. Unmeasured; replace by a fitted value."""
 QUOTE_CHARACTERS = 400
 """A longer line is quoted around the cited place only."""
 
@@ -62,32 +58,22 @@ class Place:
     quote: str
 
 
-def find_spans(mass: Mass, ids: Ids, starts: Sequence[int], answer: bytes, pieces: Pieces, count: int) -> list[Span]:
-    """The best span of each of the `count` best chains, best first.
+def find_span(
+    mass: Mass, ids: Ids, chain: int, begin: int, passage: tuple[int, int], answer: bytes, pieces: Pieces
+) -> tuple[Span, bool]:
+    """(the answer's place in a passage, whether it stands there word for word): else where the passage's mass peaks.
 
-    mass [S]: attention mass of the answer's tokens; ids [S]; starts [n]: where each chain begins; answer: its UTF-8 bytes.
-    Chains without mass are left out.
+    mass [S]: attention mass of the answer's tokens; ids [S]; begin: the first token of chain number `chain`; passage: its
+    tokens from and to (exclusive) among all S; answer: its UTF-8 bytes.
     """
-    total = float(mass.sum(dtype=np.float64))
-    if len(starts) == 0 or count < 1 or not total > 0:
-        return []
-    begins = np.asarray(starts, dtype=np.int64)
-    ends = np.append(begins[1:], len(mass))
-    smooth = _windowed(mass, begins, ends)
-    peaks = np.maximum.reduceat(smooth, begins)
-    # The words can lift a chain over its neighbours only if its mass is of the same order, so a few more than `count` do.
-    candidates = np.argsort(-peaks, kind="stable")[: 4 * count + 8]
-    table = _piece_table(pieces)
-    found = []
-    for chain in candidates[peaks[candidates] > 0].tolist():
-        begin, end = int(begins[chain]), int(ends[chain])
-        peak = begin + int(np.argmax(smooth[begin:end]))
-        verbatim = _verbatim(mass, ids, table, answer, max(begin, peak - NEAR), min(end, peak + NEAR))
-        lo, hi = verbatim or _around(mass, peak, begin, end)
-        share = float(smooth[peak]) / total
-        found.append((share * (VERBATIM if verbatim else 1.0), Span(chain, lo - begin, hi - begin, min(share, 1.0))))
-    found.sort(key=lambda scored: -scored[0])
-    return [span for _, span in found[:count]]
+    low, high = passage
+    smooth = _windowed(mass[low:high])
+    verbatim = _verbatim(mass, ids, _piece_table(pieces), answer, low, high)
+    peak = low + int(np.argmax(smooth)) if high > low else low
+    start, end = verbatim or (_around(mass, peak, low, high) if high > low else (low, high))
+    nearest = smooth[max(start - low, 0) : max(end - low, start - low + 1)]
+    share = float(nearest.max(initial=0.0)) / max(float(mass.sum(dtype=np.float64)), 1e-30)
+    return Span(chain, start - begin, end - begin, min(share, 1.0)), verbatim is not None
 
 
 def locate(
@@ -113,13 +99,11 @@ def locate(
     return Place(start_line, start_line + text.count(b"\n", start, end), None, quote)
 
 
-def _windowed(mass: Mass, begins: Ids, ends: Ids) -> npt.NDArray[np.float64]:
-    """Sum of the mass over WINDOW tokens centred on each token, never across a chain's border."""
+def _windowed(mass: Mass) -> npt.NDArray[np.float64]:
+    """Sum of the mass over WINDOW tokens centred on each token."""
     sums = np.concatenate([[0.0], np.cumsum(mass, dtype=np.float64)])
-    lengths = ends - begins
     at = np.arange(len(mass))
-    lo = np.maximum(at - WINDOW // 2, np.repeat(begins, lengths))
-    hi = np.minimum(at + WINDOW // 2 + 1, np.repeat(ends, lengths))
+    lo, hi = np.maximum(at - WINDOW // 2, 0), np.minimum(at + WINDOW // 2 + 1, len(mass))
     # Differences of a running sum leave rounding dust where there is no mass at all.
     windowed: npt.NDArray[np.float64] = np.maximum(sums[hi] - sums[lo], 0.0)
     return windowed

@@ -34,10 +34,11 @@ A state that is shared by several rows, or of which rows leave, has `rows(index)
 
 @dataclass(frozen=True)
 class Generated:
-    """An answer. text: stripped, "" when not found; score: 0..1; mass: [S] float32 on the CPU, None without GOLD layers.
+    """An answer. text: stripped, "" when not found; score: 0..1.
 
-    When nothing was found the mass is that of the question alone: where the model looked. state, unread: what the chain is
-    after the answer, and the ids it has not read yet, for a chain that goes on.
+    mass, looked: attention mass [S] float32 on the CPU, None without GOLD layers: of the answer's tokens (of the question where
+    nothing was found), and of the question's last token, when the model looked for the place and had written nothing yet.
+    state, unread: what the chain is after the answer, and the ids it has not read yet, for a chain that goes on.
     """
 
     text: str
@@ -45,6 +46,7 @@ class Generated:
     found: bool
     score: float
     mass: Tensor | None
+    looked: Tensor | None = None
     state: Any = None
     unread: tuple[int, ...] = ()
 
@@ -59,12 +61,14 @@ def generate(
     max_tokens: int = 64,
     sampling: Sampling = GREEDY,
     on_text: Callable[[str], None] = lambda chunk: None,
+    accept: Callable[[float], bool] | None = None,
 ) -> Generated:
     """Answer the question chain `question`, continuing `state` (None: a chain of its own): `generate_many` of one.
 
-    on_text receives the answer's text piece by piece, whole characters only.
+    on_text receives the answer's text piece by piece, whole characters only. Found is what `accept` says of the first
+    token's score; without it, that another first token is likelier than <none>.
     """
-    rows = [_Row(tokenizer, question, max_tokens, sampling, on_text)]
+    rows = [_Row(tokenizer, question, max_tokens, sampling, on_text, accept)]
     return _decoded(decode, rows, state, device)[0]
 
 
@@ -121,6 +125,7 @@ class _Row:
         max_tokens: int,
         sampling: Sampling,
         on_text: Callable[[str], None],
+        accept: Callable[[float], bool] | None = None,
     ) -> None:
         self.unread = list(question)
         self.finished = False
@@ -134,7 +139,9 @@ class _Row:
         self._ids: list[int] = []
         self._found = True
         self._score = self._log_probability = 0.0
+        self._accept = accept
         self._pooled: Tensor | None = None
+        self._looked: Tensor | None = None
 
     def take(self, count: int) -> list[int]:
         """The next ids to read."""
@@ -144,11 +151,13 @@ class _Row:
     def step(self, logits: Tensor, attention: list[Tensor]) -> None:
         """The next token from logits [V] and each GOLD layer's mass [1, H, S]."""
         row = torch.log_softmax(logits, dim=-1)
+        if not self._ids and attention:
+            self._looked = pool_attention(attention).float().cpu()
         if not self._ids and self._none is not None:
             self._score = -math.expm1(float(row[self._none]))
-            if int(row.argmax()) == self._none:
+            if int(row.argmax()) == self._none if self._accept is None else not self._accept(self._score):
                 self._found, self.finished = False, True
-                self._pooled = pool_attention(attention) if attention else None
+                self._pooled = self._looked
                 return
         # An answer without text says nothing: "not found" has a token of its own.
         banned = self._banned if self._ids else [*self._banned, *self._stops]
@@ -177,6 +186,7 @@ class _Row:
             self._found,
             min(max(self._score, 0.0), 1.0),
             None if self._pooled is None else self._pooled.float().cpu(),
+            self._looked,
             self.state,
             tuple(self.unread),
         )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gfqa.answer import prompt
-from gfqa.answer.citations import find_spans, locate
+from gfqa.answer.citations import locate
 from gfqa.answer.generate import pool_attention
 from gfqa.ask import ask
 from gfqa.cachestore import DocumentEntry
@@ -25,6 +25,7 @@ from gfqa.errors import ModelError
 from gfqa.memory import Memory, Origin
 from gfqa.model import KeyCache
 from gfqa.model.key_cache import rounded
+from gfqa.passages import cite, find, rank
 from gfqa.prefill import TOKENS_AT_ONCE, id_array
 from gfqa.reader import Reader
 
@@ -67,6 +68,9 @@ class Answerer(Protocol):
     def answer(self, memory: Any, questions: Sequence[str]) -> list[Answered]:
         """One answer a question, in order."""
 
+    def find(self, memory: Any, question: str, count: int) -> list[Cited]:
+        """The `count` best passages for a question, by its words."""
+
     def tokens(self, text: str) -> int:
         """How many tokens a text has."""
 
@@ -94,6 +98,9 @@ class AskAnswerer:
             cited = tuple(Cited(c.path, c.start_line, c.end_line) for c in answer.citations)
             found.append(Answered(answer.text, answer.score, cited))
         return found
+
+    def find(self, memory: Memory, question: str, count: int) -> list[Cited]:
+        return [Cited(p.path, p.start_line, p.end_line) for p in find(memory, question, count)]
 
 
 @dataclass(frozen=True)
@@ -196,13 +203,14 @@ class BatchAnswerer(AskAnswerer):
         for members in by_length.values():
             for start in range(0, len(members), most):
                 part = members[start : start + most]
-                answers = self._decode(memory, torch.tensor([encoded[i] for i in part], device=self.reader.device))
+                rows = torch.tensor([encoded[i] for i in part], device=self.reader.device)
+                answers = self._decode(memory, [questions[i] for i in part], rows)
                 found.update(zip(part, answers))
         return [found[i] for i in range(len(questions))]
 
     @torch.inference_mode()
-    def _decode(self, memory: Memory, ids: Tensor) -> list[Answered]:
-        """Greedy answers for questions [B, T]; rows that have ended go on unread until all have."""
+    def _decode(self, memory: Memory, questions: Sequence[str], ids: Tensor) -> list[Answered]:
+        """Greedy answers for questions and their ids [B, T]; rows that have ended go on unread until all have."""
         tokenizer, n = self.reader.tokenizer, len(ids)
         none = tokenizer.control.get("none")
         stops = prompt.stop_ids(tokenizer)
@@ -211,6 +219,7 @@ class BatchAnswerer(AskAnswerer):
         answers: list[list[int]] = [[] for _ in range(n)]
         scores, alive = [1.0] * n, [True] * n
         mass: list[Tensor | None] = [None] * n
+        looked: list[Tensor] = []
         state = None
         for step in range(self.max_tokens):
             attention: list[Tensor] = []
@@ -220,6 +229,8 @@ class BatchAnswerer(AskAnswerer):
             if step == 0:
                 allowed = allowed.index_fill(1, first_banned, -math.inf)
             chosen = allowed.argmax(dim=-1)
+            if step == 0:
+                looked = [pool_attention([layer[row : row + 1] for layer in attention]) for row in range(n)]
             if step == 0 and none is not None:
                 scores = (-torch.expm1(rows[:, none])).tolist()
                 alive = (rows.argmax(dim=-1) != none).tolist()
@@ -235,17 +246,21 @@ class BatchAnswerer(AskAnswerer):
                 break
             ids = chosen[:, None]
         texts = [b"".join(map(tokenizer.piece_bytes, answer)).decode("utf-8", "replace").strip() for answer in answers]
-        return [Answered(text, score, self._cite(memory, m, text)) for text, score, m in zip(texts, scores, mass)]
+        return [
+            Answered(text, score, self._cite(memory, question, text, look, m))
+            for question, text, score, look, m in zip(questions, texts, scores, looked, mass, strict=True)
+        ]
 
-    def _cite(self, memory: Memory, mass: Tensor | None, answer: str) -> tuple[Cited, ...]:
+    def _cite(
+        self, memory: Memory, question: str, answer: str, looked: Tensor, mass: Tensor | None
+    ) -> tuple[Cited, ...]:
         if mass is None or not self.citations:
             return ()
-        tokenizer, on_cpu = self.reader.tokenizer, mass.float().cpu().numpy()
-        spans = find_spans(on_cpu, memory.ids, memory.starts, answer.encode(), tokenizer, self.citations)
+        ranking = rank(memory, question, looked.float().cpu())
         cited = []
-        for span in spans:
+        for span in cite(memory, ranking, mass.float().cpu(), answer, self.citations):
             entry, begin = memory.origins[span.chain].entry, memory.starts[span.chain]
             ids = np.asarray(memory.ids[begin : begin + entry.n_tokens])
-            place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
+            place = locate(span, ids, entry.header_tokens, entry.page_starts, self.reader.tokenizer)
             cited.append(Cited(entry.path, place.start_line, place.end_line))
         return tuple(cited)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gfqa.errors import UsageError
-from gfqa.evaluation.answerer import Answered, Answerer, Document
+from gfqa.evaluation.answerer import Answerer, Cited, Document
 from gfqa.evaluation.scoring import f1, same_code
 from gfqa.training.questions.code import repository_units
 from gfqa.training.questions.units import Question, Unit
@@ -48,7 +48,8 @@ def look_up(answerer: Answerer, repository: Path, tokens: int = 20_000, limit: i
     """Ask `limit` held-out questions of about `tokens` tokens of one repository.
 
     Figures in percent: accuracy (exact answer), f1, cited_file and cited_line (first citation), search_file and search_line
-    (plain search for the identifier), and accuracy by kind. A question for a file counts as right too if the file is
+    (plain search for the identifier), find_file, find_line and find_line@5 (the first passage of the search by words; one of
+    its first five), and accuracy by kind. A question for a file counts as right too if the file is
     cited first, because that is where the application shows it: `accuracy` leaves this out, `accuracy_or_cited` does not.
     """
     units = choose(repository, tokens, answerer)
@@ -56,19 +57,25 @@ def look_up(answerer: Answerer, repository: Path, tokens: int = 20_000, limit: i
     if limit is not None and limit < len(asked):
         asked = random.Random(1).sample(asked, limit)
     documents = [Document(unit["path"], unit["text"]) for unit in units]
-    answers = answerer.answer(answerer.read(documents), [qa["q"] for _, qa in asked])
+    memory = answerer.read(documents)
+    answers = answerer.answer(memory, [qa["q"] for _, qa in asked])
     totals: dict[str, float] = defaultdict(float)
     kinds: dict[str, list[bool]] = defaultdict(list)
     for (unit, qa), answer in zip(asked, answers, strict=True):
         right = same_code(answer.text, qa["a"])
         kinds[qa["kind"]].append(right)
-        file, line = _cited(answer, unit["path"], qa["line"])
+        file, line = _cited(answer.citations[:1], unit["path"], qa["line"])
+        found = answerer.find(memory, qa["q"], 5)
+        found_file, found_line = _cited(found[:1], unit["path"], qa["line"])
         searched = search(documents, qa)
         totals["accuracy"] += right
         totals["accuracy_or_cited"] += right or (file and qa["a"][0] == unit["path"])
         totals["f1"] += f1(answer.text, qa["a"])
         totals["cited_file"] += file
         totals["cited_line"] += line
+        totals["find_file"] += found_file
+        totals["find_line"] += found_line
+        totals["find_line@5"] += any(_cited([place], unit["path"], qa["line"])[1] for place in found)
         totals["search_file"] += searched is not None and searched[0] == unit["path"]
         totals["search_line"] += searched is not None and _near(searched, unit["path"], qa["line"])
     return {
@@ -82,10 +89,11 @@ def look_up(answerer: Answerer, repository: Path, tokens: int = 20_000, limit: i
     }
 
 
-def _cited(answer: Answered, path: str, line: int) -> tuple[bool, bool]:
-    if not answer.citations or answer.citations[0].path != path:
+def _cited(places: Sequence[Cited], path: str, line: int) -> tuple[bool, bool]:
+    """Whether the first place is in the right file, and near the right line."""
+    if not places or places[0].path != path:
         return False, False
-    first = answer.citations[0]
+    first = places[0]
     if first.start_line is None or first.end_line is None:
         return True, False
     return True, first.start_line - NEAR <= line <= first.end_line + NEAR

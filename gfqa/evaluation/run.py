@@ -20,6 +20,7 @@ Measure = Callable[[Answerer, argparse.Namespace], dict[str, Any]]
 MEASURES: dict[str, tuple[str, Measure]] = {
     "squad": ("E1: SQuAD 1.1 dev, the paragraph alone", lambda a, o: squad.paragraphs(a, o.limit)),
     "squad-one-cache": ("E2: SQuAD 1.1 dev, all articles in one cache", lambda a, o: squad.one_cache(a, o.limit)),
+    "squad-bm25": ("E2's baseline: BM25 over the same paragraphs (extra eval)", lambda a, o: squad.bm25_hits(o.limit)),
     "unanswerable": (
         "E3b: score of questions whose document is missing",
         lambda a, o: unanswerable.missing_document(a, o.limit),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gfqa.answer.citations import QUOTE_CHARACTERS, Span, find_spans, locate
+from gfqa.answer.citations import QUOTE_CHARACTERS, Span, find_span, locate
 from gfqa.answer.prompt import document_ids
 from gfqa.tokenizer import load_tokenizer
 
@@ -33,40 +33,36 @@ def mass_on(ids: np.ndarray, *places: tuple[int, int, float]) -> np.ndarray:
     return mass
 
 
-def test_the_chain_with_the_mass_comes_first() -> None:
+def test_without_the_words_the_peak_of_the_mass_is_the_place() -> None:
     ids, starts, headers = memory("alpha beta gamma\n" * 5, "delta epsilon zeta\n" * 5)
-    at = starts[1] + headers[1] + 30
-    mass = mass_on(ids, (at, at + 6, 0.7), (starts[0] + 20, starts[0] + 24, 0.3))
-    spans = find_spans(mass, ids, starts, b"", BYTES, 5)
-    assert [span.chain for span in spans] == [1, 0]
-    assert spans[0].share == pytest.approx(0.7, abs=1e-5)
-    assert spans[0].start >= headers[1] + 30 - 8
+    body = starts[1] + headers[1]
+    mass = mass_on(ids, (body + 30, body + 36, 0.7), (starts[0] + 20, starts[0] + 24, 0.3))
+    span, verbatim = find_span(mass, ids, 1, starts[1], (body, len(ids)), b"absent", BYTES)
+    assert not verbatim
+    assert (span.chain, span.start, span.end) == (1, headers[1] + 30, headers[1] + 36)
+    assert span.share == pytest.approx(0.7, abs=1e-5)
 
 
-def test_the_answer_s_own_words_near_the_peak_are_preferred() -> None:
-    text = "The port of the server is 8080 and more text follows here.\n"
-    ids, starts, headers = memory(text)
+def test_the_answer_s_own_words_come_before_the_peak() -> None:
+    text = "The port of the server is 8080 and more text, 8080 too, follows here.\n"
+    ids, _, headers = memory(text)
     peak = headers[0] + text.index("server")
-    [span] = find_spans(mass_on(ids, (peak, peak + 3, 1.0)), ids, starts, b"8080", BYTES, 1)
-    assert bytes(ids[span.start : span.end].tolist()) == b"8080"
+    second = headers[0] + text.rindex("8080")
+    mass = mass_on(ids, (peak, peak + 3, 0.9), (second, second + 4, 0.1))
+    span, verbatim = find_span(mass, ids, 0, 0, (headers[0], len(ids)), b" 8080 ", BYTES)
+    assert verbatim
+    assert (span.start, span.end) == (second, second + 4)
+    assert span.share == pytest.approx(0.1, abs=1e-5)
+    elsewhere, verbatim = find_span(mass, ids, 0, 0, (headers[0], headers[0] + 20), b"8080", BYTES)
+    assert not verbatim
+    assert elsewhere.end <= headers[0] + 20
 
 
-def test_words_elsewhere_lift_a_chain_only_if_it_has_mass() -> None:
-    ids, starts, headers = memory("nothing of interest is in here\n", "the value is 42\n")
-    near = starts[0] + headers[0] + 5
-    far = starts[1] + headers[1] + 5
-    spans = find_spans(mass_on(ids, (near, near + 2, 0.6), (far, far + 2, 0.4)), ids, starts, b"42", BYTES, 2)
-    assert [span.chain for span in spans] == [1, 0]
-    [only] = find_spans(mass_on(ids, (near, near + 2, 1.0)), ids, starts, b"42", BYTES, 2)
-    assert only.chain == 0
-
-
-def test_no_mass_no_citation() -> None:
-    ids, starts, _ = memory("text\n")
+def test_a_passage_without_mass_is_still_a_place() -> None:
+    ids, _, headers = memory("text\n")
     nothing = np.zeros(len(ids), np.float32)
-    assert find_spans(nothing, ids, starts, b"text", BYTES, 3) == []
-    assert find_spans(nothing[:0], ids[:0], [], b"text", BYTES, 3) == []
-    assert find_spans(nothing + 1, ids, starts, b"text", BYTES, 0) == []
+    span, verbatim = find_span(nothing, ids, 0, 0, (headers[0], len(ids)), b"text", BYTES)
+    assert (span.start, span.end, span.share, verbatim) == (headers[0], headers[0] + 4, 0.0, True)
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -124,11 +120,12 @@ def test_every_citation_exists_and_is_quoted_verbatim(texts: list[str], data: st
     ids, starts, headers = memory(*texts)
     weights = data.draw(st.lists(st.floats(0, 1, width=32), min_size=len(ids), max_size=len(ids)))
     answer = data.draw(st.sampled_from(["", "a", "é", "b a"])).encode()
-    for span in find_spans(np.array(weights, np.float32), ids, starts, answer, BYTES, 3):
-        text = texts[span.chain]
-        begin = starts[span.chain]
-        end = starts[span.chain + 1] if span.chain + 1 < len(starts) else len(ids)
-        assert 0 <= span.start < span.end <= end - begin
+    mass = np.array(weights, np.float32)
+    for number, (begin, text) in enumerate(zip(starts, texts, strict=True)):
+        end = [*starts, len(ids)][number + 1]
+        span, _ = find_span(mass, ids, number, begin, (begin + headers[number], end), answer, BYTES)
+        assert span.chain == number
+        assert headers[number] <= span.start <= span.end <= end - begin
         assert 0 <= span.share <= 1
         place = locate(span, ids[begin:end], headers[span.chain], None, BYTES)
         lines = text.split("\n")

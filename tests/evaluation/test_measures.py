@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gfqa.errors import UsageError
-from gfqa.evaluation import lookup, needle, squad, unanswerable
+from gfqa.evaluation import bm25, lookup, needle, squad, unanswerable
 from gfqa.evaluation.answerer import Answered, Cited, Document
 
 
@@ -23,6 +23,10 @@ class Oracle:
 
     def tokens(self, text: str) -> int:
         return len(text.split())
+
+    def find(self, memory: list[Document], question: str, count: int) -> list[Cited]:
+        gold = self.gold.get(question, "")
+        return [Cited(d.path, 1, 10_000) for d in memory if gold and (gold in d.text or gold == d.path)][:count]
 
     def answer(self, memory: list[Document], questions: Sequence[str]) -> list[Answered]:
         answers = []
@@ -58,6 +62,22 @@ def test_one_cache_counts_citations(oracle: Oracle) -> None:
     figures = squad.one_cache(oracle, 40)
     assert figures["exact_match"] > 95
     assert 0 < figures["citation_hit@1"] <= figures["citation_hit@3"] <= 100
+    assert 0 < figures["find_hit@1"] <= figures["find_hit@5"] <= figures["find_hit@10"] <= 100
+    silent = squad.one_cache(Oracle({}), 10)
+    assert silent["find_hit@10"] == 0
+
+
+def test_the_baseline_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bm25, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="bm25s"):
+        squad.bm25_hits(5)
+
+
+def test_bm25_finds_the_paragraph_with_the_words() -> None:
+    pytest.importorskip("bm25s")
+    pytest.importorskip("Stemmer")
+    texts = ["the retries are limited", "a harbour at night", "nothing at all"]
+    assert [row[0] for row in bm25.rank(texts, ["harbours", "limiting a retry"], 2)] == [1, 0]
 
 
 def test_missing_documents_separate_an_oracle(oracle: Oracle) -> None:
@@ -104,6 +124,7 @@ def test_look_up_in_a_tree(tmp_path: Path) -> None:
     assert figures["accuracy"] == 100
     assert figures["n"] == sum(len(unit["qas"]) for unit in units) > 8
     assert figures["search_file"] > 50
+    assert figures["find_line@5"] == 100 >= figures["find_file"] > 50
     assert lookup.look_up(plain, tmp_path, 10_000)["accuracy"] == 0
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no file"):

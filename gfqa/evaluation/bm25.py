@@ -1,0 +1,29 @@
+"""The rival of the passage search: BM25 as the library bm25s has it, with the English Snowball stemmer and stop words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from gfqa.errors import UsageError
+
+
+def rank(texts: Sequence[str], questions: Sequence[str], count: int) -> list[list[int]]:
+    """Numbers of the `count` best texts for each question, best first. UsageError where the libraries are not installed."""
+    if find_spec("bm25s") is None or find_spec("Stemmer") is None:
+        raise UsageError(
+            "The BM25 baseline needs the packages bm25s and PyStemmer.",
+            hint="Install them with: pip install 'gfqa[eval]'",
+        )
+    import bm25s
+    import Stemmer
+
+    stemmer = Stemmer.Stemmer("english")
+
+    def words(lines: Sequence[str]) -> object:
+        return bm25s.tokenize(list(lines), stopwords="en", stemmer=stemmer, show_progress=False)
+
+    index = bm25s.BM25()
+    index.index(words(texts), show_progress=False)
+    found, _ = index.retrieve(words(questions), k=min(count, len(texts)), show_progress=False)
+    return [[int(number) for number in row] for row in found]

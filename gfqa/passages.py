@@ -1,0 +1,185 @@
+"""Passages of a memory that speak of a question: by the words they share with it, and by where the model looks.
+
+The words come from the token ids that every cache holds, so nothing more is stored, and no model is needed for them. Where the
+attention mass of the question's own pass is given, both are merged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from gfqa.answer import prompt
+from gfqa.answer.citations import Span, find_span, locate
+from gfqa.answer.lexical import Evidence, LexicalIndex, Scores, best_line
+from gfqa.answer.words import Numbers
+from gfqa.shelf import Texts
+
+if TYPE_CHECKING:
+    # Words alone rank without torch, so it is imported only where a model looks.
+    from torch import Tensor
+
+    from gfqa.memory import Memory
+
+MASS_WEIGHT = 1.5
+"""What all attention on one passage is worth, against 1 for the best score by words. Where the memory is large and attention
+spread thin, the words decide; where it points, as in code, it does."""
+AROUND = 80
+"""The answer may stand so many tokens before or after the passage that led to it: about what is read again around it."""
+ALTERNATIVES = 5
+"""So many passages more than are cited are searched for the answer's words."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of one document, verbatim.
+
+    chain: the document's number in Memory.origins; start, end: its tokens there (path header counted, end exclusive). Lines are
+    1-based; of a PDF they are None, and page is that of the quote. text: the whole passage; quote: its line that
+    shares most with the question, number `line`. score: for ranking only, higher is better;
+    the best by words alone has 1.
+    """
+
+    chain: int
+    start: int
+    end: int
+    cache: str | None
+    source: str | None
+    path: str
+    start_line: int | None
+    end_line: int | None
+    page: int | None
+    line: int | None
+    quote: str
+    text: str
+    score: float
+
+    @property
+    def place(self) -> str:
+        """path:line of the quote, or path, page n: where a search tool would point."""
+        return f"{self.path}, page {self.page}" if self.page is not None else f"{self.path}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Every passage's merged score, best first. order [P]: numbers of passages; score [P]: in the order of the index."""
+
+    index: LexicalIndex
+    evidence: Evidence
+    order: Numbers
+    score: Scores
+
+    def span(self, memory: Texts, number: int) -> Span:
+        """Passage `number` as a span of its document."""
+        windows = self.index.windows
+        chain = int(windows.document[number])
+        begin = memory.starts[chain]
+        return Span(chain, int(windows.begins[number]) - begin, int(windows.ends[number]) - begin, 0.0)
+
+
+def find(memory: Texts, question: str, count: int = 10, *, mass: Tensor | None = None) -> list[Passage]:
+    """The `count` best passages for the question, best first; fewer where nothing else shares a word or any mass with it.
+
+    mass [S]: attention mass of the question's pass (`look`); without it only words count, and no weights are loaded.
+    """
+    ranking = rank(memory, question, mass)
+    chosen = [number for number in ranking.order[:count].tolist() if ranking.score[number] > 0]
+    return [_passage(memory, ranking, number, question) for number in chosen]
+
+
+def rank(memory: Texts, question: str, mass: Tensor | None = None) -> Ranking:
+    """All passages of the memory by their merged score; see `find`."""
+    index = lexical_index(memory)
+    evidence = index.search(question)
+    score = evidence.score / max(float(evidence.score.max(initial=0.0)), 1e-9)
+    if mass is not None:
+        score = score + MASS_WEIGHT * _shares(index, mass)
+    return Ranking(index, evidence, np.argsort(-score, kind="stable"), score)
+
+
+def look(memory: Memory, question: str) -> Tensor | None:
+    """Attention mass [S] of the question's pass over the memory, float32 on the CPU; None for a model without GOLD layers."""
+    import torch
+
+    from gfqa.answer.generate import pool_attention
+
+    ids = prompt.question_ids(memory.tokenizer, question)
+    attention: list[Tensor] = []
+    with torch.inference_mode():
+        memory.decode(torch.tensor([ids], device=memory.reader.device), memory.state, attention)
+    return pool_attention(attention).float().cpu() if attention else None
+
+
+def cite(
+    memory: Memory, ranking: Ranking, mass: Tensor, answer: str, count: int, *, first: int | None = None
+) -> list[Span]:
+    """The `count` best places of an answer, best first: those where it stands word for word before others.
+
+    mass [S]: attention mass of the answer's tokens; first: the number of the passage that gave it, if one did.
+    """
+    # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
+    padded = np.zeros(len(memory.ids), np.float32)
+    padded[: len(mass)] = mass.numpy()
+    windows, found = ranking.index.windows, []
+    for number in ranking.order[: count + ALTERNATIVES].tolist():
+        if ranking.score[number] > 0:
+            chain = int(windows.document[number])
+            begin, entry = memory.starts[chain], memory.origins[chain].entry
+            low = max(begin + entry.header_tokens, int(windows.begins[number]) - AROUND)
+            high = min(begin + entry.n_tokens, int(windows.ends[number]) + AROUND)
+            stretch = (low, high)
+            span, verbatim = find_span(padded, memory.ids, chain, begin, stretch, answer.encode(), memory.tokenizer)
+            found.append((number != first, not verbatim, span))
+    found.sort(key=lambda scored: scored[:2])
+    # Neighbouring passages may give the same place.
+    return list(dict.fromkeys(span for _, _, span in found))[:count]
+
+
+_indexes: WeakKeyDictionary[Texts, LexicalIndex] = WeakKeyDictionary()
+
+
+def lexical_index(memory: Texts) -> LexicalIndex:
+    """The memory's words, found at the first question and kept as long as the memory is."""
+    if memory not in _indexes:
+        headers = [origin.entry.header_tokens for origin in memory.origins]
+        _indexes[memory] = LexicalIndex(memory.ids, memory.starts, headers, memory.tokenizer)
+    return _indexes[memory]
+
+
+def _shares(index: LexicalIndex, mass: Tensor) -> Scores:
+    """Each passage's share [P] of the mass on all passages."""
+    # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
+    sums = np.concatenate([[0.0], np.cumsum(mass.numpy(), dtype=np.float64)])
+    last, windows = len(mass), index.windows
+    inside: Scores = sums[np.minimum(windows.ends, last)] - sums[np.minimum(windows.begins, last)]
+    return inside / max(float(inside.sum()), 1e-30)
+
+
+def _passage(memory: Texts, ranking: Ranking, number: int, question: str) -> Passage:
+    span = ranking.span(memory, number)
+    origin, begin = memory.origins[span.chain], memory.starts[span.chain]
+    entry, tokenizer = origin.entry, memory.tokenizer
+    ids = memory.ids[begin : begin + entry.n_tokens]
+    place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
+    raw = tokenizer.decode_bytes(ids[span.start : span.end].tolist()).decode("utf-8", "ignore")
+    # Without the empty lines in front, so that its first line is `start_line`.
+    text = raw[raw.rfind("\n", 0, len(raw) - len(raw.lstrip())) + 1 :].rstrip()
+    at, quote = best_line(text, question)
+    return Passage(
+        chain=span.chain,
+        start=span.start,
+        end=span.end,
+        cache=origin.cache,
+        source=entry.source or None,
+        path=entry.path,
+        start_line=place.start_line,
+        end_line=place.end_line,
+        page=None if place.page is None else place.page + text.count("\f", 0, at),
+        line=None if place.start_line is None else place.start_line + text.count("\n", 0, at),
+        quote=quote,
+        text=text,
+        score=float(ranking.score[number]),
+    )

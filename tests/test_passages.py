@@ -1,0 +1,102 @@
+"""Finding passages: what is found, where it says it is, and that the attention mass counts where it is given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gfqa.cachestore import Store
+from gfqa.ingest import run
+from gfqa.memory import Memory, open_memory, restricted
+from gfqa.passages import find, lexical_index, look, rank
+from gfqa.reader import open_model
+from tests.documents.pdf_bytes import lines, pdf
+
+TEXTS = {
+    "guide.md": "# Guide\n\nHow to begin.\n\nThe retry limit is seven.\nIt can be changed.\n",
+    "app.py": "import os\n\n\ndef connect(host):\n    return open_port(host, 8080)\n",
+    "long.txt": "".join(f"entry {i} of the long list says nothing\n" for i in range(60))
+    + "the harbour closes at nine\n",
+}
+
+
+@pytest.fixture
+def memory(tiny_model: Path, tmp_path: Path, home: Path) -> Memory:
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for name, text in TEXTS.items():
+        (folder / name).write_text(text)
+    reader = open_model(tiny_model, "cpu")
+    run([folder], name="c", reader=reader, home=home)
+    return open_memory(reader, Store.open(home), ["c"])
+
+
+def test_the_passage_and_its_line(memory: Memory) -> None:
+    for question, path, line, quote in (
+        ("What is the retry limit?", "guide.md", 5, "The retry limit is seven."),
+        ("where is connect defined?", "app.py", 4, "def connect(host):"),
+        ("when does the harbour close?", "long.txt", 61, "the harbour closes at nine"),
+    ):
+        best = find(memory, question)[0]
+        assert (best.path, best.line, best.quote) == (path, line, quote)
+        assert best.place == f"{path}:{line}"
+        assert best.text in TEXTS[path]
+        assert best.quote in best.text
+        assert best.start_line is not None
+        assert best.end_line is not None
+        assert best.start_line <= line <= best.end_line
+        assert TEXTS[path].split("\n")[best.start_line - 1] == best.text.split("\n")[0]
+        ids = memory.ids[memory.starts[best.chain] :][best.start : best.end]
+        assert best.text in memory.reader.tokenizer.decode(ids.tolist())
+
+
+def test_order_and_number(memory: Memory) -> None:
+    found = find(memory, "the long list", 3)
+    assert len(found) == 3
+    assert [passage.score for passage in found] == sorted((passage.score for passage in found), reverse=True)
+    assert find(memory, "zebra") == []
+    assert find(memory, "the long list", 0) == []
+    assert len(find(memory, "zebra", 2, mass=torch.rand(len(memory.ids)))) == 2
+
+
+def test_attention_mass_moves_what_the_words_leave_open(memory: Memory) -> None:
+    windows = lexical_index(memory).windows
+    for number in range(len(windows)):
+        mass = torch.full((len(memory.ids),), 1e-6)
+        mass[windows.begins[number] : windows.ends[number]] = 1.0
+        assert rank(memory, "zebra", mass).order[0] == number
+    mass = look(memory, "zebra")
+    assert mass is not None
+    assert mass.shape == (len(memory.ids),)
+    assert 0 < float(mass.sum()) <= 1.001
+
+
+def test_a_restricted_memory_has_words_of_its_own(memory: Memory) -> None:
+    assert find(memory, "the retry limit")[0].path == "guide.md"
+    only = restricted(memory, ["*.py"])
+    assert {passage.path for passage in find(only, "the retry limit of connect")} == {"app.py"}
+    assert lexical_index(memory) is lexical_index(memory)
+
+
+def test_pages(tiny_model: Path, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "book.pdf").write_bytes(
+        pdf(*(lines(f"A page on {what}.") for what in ("apples", "harbours", "zebras")))
+    )
+    reader = open_model(tiny_model, "cpu")
+    run([tmp_path / "book.pdf"], name="c", reader=reader, home=home)
+    best = find(open_memory(reader, Store.open(home), ["c"]), "harbours")[0]
+    assert (best.page, best.line, best.start_line) == (2, None, None)
+    assert best.place == "book.pdf, page 2"
+    assert "harbours" in best.quote
+
+
+def test_a_chained_corpus_is_searched_too(chained_model: Path, tmp_path: Path, home: Path) -> None:
+    (tmp_path / "one.txt").write_text("alpha beta\n")
+    (tmp_path / "two.txt").write_text("the port is 8080\n")
+    reader = open_model(chained_model, "cpu")
+    run([tmp_path], name="c", reader=reader, home=home)
+    memory = open_memory(reader, Store.open(home), ["c"])
+    assert find(memory, "which port?")[0].place == "two.txt:1"
+    assert find(memory, "which port?", mass=look(memory, "which port?"))[0].place == "two.txt:1"
