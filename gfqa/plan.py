@@ -34,7 +34,7 @@ _DOCUMENT_BYTES = 750
 """Of a document besides its tokens: header and index line in a pack, padding, two rows of the manifest (measured)."""
 _PROCESS_BYTES = 240_000_000
 """Python and torch before a model is loaded (measured on Linux, CPU build)."""
-_ACTIVATIONS = 80
+_ACTIVATIONS = 60
 """float32 numbers per token under way and channel of the model (measured with the shipped reader on the CPU)."""
 
 
@@ -186,4 +186,4 @@ def _memory_bytes(reader: Reader, tokens: int) -> int | None:
     if reader.device.partition(":")[0] != "cpu":
         return None
     batch = min(tokens, TOKENS_AT_ONCE["cpu"])
-    return _PROCESS_BYTES + 7 * count_parameters(reader.folder) + 4 * _ACTIVATIONS * batch * reader.config.n_embd
+    return _PROCESS_BYTES + 6 * count_parameters(reader.folder) + 4 * _ACTIVATIONS * batch * reader.config.n_embd

@@ -162,6 +162,7 @@ class _Row:
         # An answer without text says nothing: "not found" has a token of its own.
         banned = self._banned if self._ids else [*self._banned, *self._stops]
         allowed = row.index_fill(0, torch.tensor(banned, dtype=torch.long, device=row.device), -math.inf)
+        allowed[self._tokenizer.vocab_size :] = -math.inf  # a published model has more rows than its vocabulary has ids
         token = self._sampler.choose(allowed)
         if token in self._stops:
             self.unread, self.finished = [token], True
