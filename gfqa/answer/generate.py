@@ -22,6 +22,9 @@ from gfqa.answer.sampling import GREEDY, Sampler, Sampling
 class Pieces(prompt.Encoder, Protocol):
     """What the decode loop needs of a tokenizer."""
 
+    @property
+    def vocab_size(self) -> int: ...
+
     def piece_bytes(self, id: int, /) -> bytes: ...
 
 
