@@ -93,8 +93,8 @@ def test_the_self_test_can_fail(gfqa: Run, tiny_model: Path, monkeypatch: pytest
     from gfqa.model import LanguageModel
 
     with monkeypatch.context() as patch:
-        plain = LanguageModel.prefill
-        patch.setattr(LanguageModel, "prefill", lambda *a, **k: (plain(*a, **k)[0] * float("nan"), None))
+        plain = LanguageModel.lower_half
+        patch.setattr(LanguageModel, "lower_half", lambda *a: (plain(*a)[0] * float("nan"), plain(*a)[1]))
         check = examined(gfqa, 6)["self-test"]
         assert check["status"] == "failed"
         assert "not finite" in check["detail"]
