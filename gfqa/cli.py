@@ -20,6 +20,7 @@ from gfqa.commands import (
     models,
     serve,
     status,
+    train,
     watch,
 )
 from gfqa.commands.shared import group, no_command
@@ -50,6 +51,7 @@ app.command("mcp")(mcp.mcp)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.command("eval", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
+app.command("train", context_settings=train.SETTINGS)(train.train)
 
 Version = Annotated[bool, typer.Option("--version", help="Show the version.")]
 

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfqa import views
+from gfqa.commands import units
 from gfqa.commands.shared import (
     AsJson,
     AsJsonLines,
     Caches,
     Device,
     Format,
+    MemoryBudget,
     Model,
     Only,
     OutputFormat,
@@ -51,6 +53,7 @@ def ask(
     ] = None,
     model: Model = None,
     device: Device = "auto",
+    memory_budget: MemoryBudget = None,
     sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
     quote: Annotated[
         bool, typer.Option("--quote", help="The cited lines alone, word for word, instead of the model's answer.")
@@ -118,7 +121,9 @@ def ask(
     streams = shape is Format.text and not (quote or no_stream)
     on_text = warm.Shown(console.stream if streams else _silent)
     answer = None
-    if batch is None and context is None and not no_server:
+    budget = None if memory_budget is None else units.byte_count(memory_budget)
+    # A server holds its memories as it was told to.
+    if batch is None and context is None and budget is None and not no_server:
         answer = warm.ask(
             question,
             caches=cache or (),
@@ -135,7 +140,7 @@ def ask(
         ready = time.monotonic() - began - answer.timing["total"]
         not_found = _shown(console, answer, ready, shape, quote, streams)
     else:
-        memory = _opened(cache or [], only or [], model, device, piped, require_fresh)
+        memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget)
         ready = time.monotonic() - began - memory.seconds
         if context is not None:
             not_found = not _context(console, memory, question, context)
@@ -193,14 +198,20 @@ def _check(
 
 
 def _opened(
-    names: list[str], only: list[str], model: str | None, device: str, piped: bytes | None, require_fresh: bool
+    names: list[str],
+    only: list[str],
+    model: str | None,
+    device: str,
+    piped: bytes | None,
+    require_fresh: bool,
+    budget: int | None,
 ) -> Memory:
     """The memory that is asked: of the caches named, or chosen where neither a cache nor a document is given."""
     from gfqa import ask as use_case
 
     store = open_store()
     chosen = [] if piped is not None and not names else use_case.choose_caches(store, names, Path.cwd())
-    memory = use_case.open_memory(use_case.open_model(model, device), store, chosen, piped)
+    memory = use_case.open_memory(use_case.open_model(model, device), store, chosen, piped, memory_budget=budget)
     if only:
         memory = use_case.restricted(memory, only)
     if require_fresh and (changed := use_case.changed_documents(memory)):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfqa import views
-from gfqa.commands.shared import AsJson, Caches, Device, Model, Only, Quiet, Verbose, open_store
+from gfqa.commands import units
+from gfqa.commands.shared import AsJson, Caches, Device, MemoryBudget, Model, Only, Quiet, Verbose, open_store
 from gfqa.console import Console, joined, plural
 from gfqa.errors import GfqaError, UsageError
 
@@ -33,6 +34,7 @@ def chat(
     only: Only = None,
     model: Model = None,
     device: Device = "auto",
+    memory_budget: MemoryBudget = None,
     sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
     max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
     no_reread: Annotated[
@@ -60,7 +62,8 @@ def chat(
 
     store = open_store()
     names = use_case.choose_caches(store, cache or [], Path.cwd())
-    memory = use_case.open_memory(use_case.open_model(model, device), store, names)
+    budget = None if memory_budget is None else units.byte_count(memory_budget)
+    memory = use_case.open_memory(use_case.open_model(model, device), store, names, memory_budget=budget)
     chat = Chat(memory, citations=sources, max_tokens=max_tokens, reread=not no_reread)
     if only:
         chat.restrict(only)

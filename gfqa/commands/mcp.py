@@ -16,7 +16,7 @@ def mcp(
         bool, typer.Option("--no-server/--server", envvar="GFQA_NO_SERVER", help="Do without a running gfqa serve.")
     ] = False,
 ) -> None:
-    """Serve the Model Context Protocol on stdin and stdout: tools ask, list_caches and read_span.
+    """Serve the Model Context Protocol on stdin and stdout: tools ask, find, list_caches and read_span.
 
     For the settings of an editor or agent: {"command": "gfqa", "args": ["mcp"]}. A running gfqa serve answers; without
     one the model is loaded at the first question and stays.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from gfqa.commands.shared import AsJson, Device, Model
+from gfqa.commands import units
+from gfqa.commands.shared import AsJson, Device, MemoryBudget, Model
 from gfqa.console import Console
 from gfqa.guard import Terminated
 
@@ -23,6 +24,7 @@ def serve(
     ] = None,
     model: Model = None,
     device: Device = "auto",
+    memory_budget: MemoryBudget = None,
     idle: Annotated[
         float | None, typer.Option(min=1, metavar="SECONDS", help="Stop when nobody asked for so long.")
     ] = None,
@@ -41,6 +43,7 @@ def serve(
     --http adds /v1/models and /v1/chat/completions, where a cache is the model gfqa/NAME and requests carry a token.
     """
     console = Console(as_json=as_json)
+    budget = None if memory_budget is None else units.byte_count(memory_budget)
     from gfqa.serve import server as use_case
     from gfqa.serve.engine import Engine
 
@@ -48,7 +51,7 @@ def serve(
         path = stack.enter_context(use_case.only_one())
         endpoint = _endpoint(port, token_file) if http else None
         try:
-            engine = Engine(model, device)
+            engine = Engine(model, device, memory_budget=budget)
             engine.warm_up(tuple(cache or ()))
             server = use_case.Server(engine, idle)
             stack.enter_context(use_case.listening(server, path))

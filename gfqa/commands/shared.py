@@ -75,6 +75,14 @@ Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="GLOB", help="Only the documents that match (gitignore syntax); may be repeated."),
 ]
+MemoryBudget = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-budget",
+        metavar="SIZE",
+        help="What the documents may take in memory while they are asked, as 800MB or 4GB; default: half of it.",
+    ),
+]
 Device = Annotated[str, typer.Option(envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")]
 
 

@@ -43,11 +43,18 @@ class Question:
 
 
 class Engine:
-    """One opened model on one device, over the store of `home`."""
+    """One opened model on one device, over the store of `home`; memory_budget: as of `open_memory`, for each memory."""
 
-    def __init__(self, model: str | None = None, device: str = "auto", home: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: str | None = None,
+        device: str = "auto",
+        home: Path | None = None,
+        memory_budget: int | None = None,
+    ) -> None:
         self.reader: Reader = open_model(model, device)
         self.home = home or config.home()
+        self._budget = memory_budget
         self._files = _files(self.reader.folder)
         self._memories: OrderedDict[tuple[str, ...], tuple[Digests, Memory]] = OrderedDict()
 
@@ -107,14 +114,14 @@ class Engine:
     def memory(self, names: tuple[str, ...], document: bytes | None = None) -> Memory:
         """The memory of these caches as they are now, loaded only if they changed; that of a document is not kept."""
         if document is not None:
-            return open_memory(self.reader, self.store, names, document)
+            return open_memory(self.reader, self.store, names, document, memory_budget=self._budget)
         names = tuple(sorted(set(names)))
         store = self.store
         # Read before the memory is: if a writer commits in between, the next question loads once too often, not too seldom.
         digests = tuple(store.manifest(name).digest for name in names)
         known = self._memories.pop(names, None)
         if known is None or known[0] != digests:
-            known = digests, open_memory(self.reader, store, names)
+            known = digests, open_memory(self.reader, store, names, memory_budget=self._budget)
         self._memories[names] = known
         while len(self._memories) > MEMORIES:
             self._memories.popitem(last=False)

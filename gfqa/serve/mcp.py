@@ -16,6 +16,8 @@ listen on?"); the answers are short and carry places. Check an answer with read_
 DESCRIPTIONS = {
     "ask": "Answer one question, in English, from ingested documents. caches: names of list_caches; without any, the one of "
     "the current folder. found is false where the documents do not say; citations give path and lines of the answer.",
+    "find": "The passages of ingested documents that speak of a question, best first, each with its path, lines and text: for "
+    "questions that need more than a short answer. Nothing is generated.",
     "list_caches": "The caches that can be asked: documents, tokens, and the folders and files they were read from.",
     "read_span": "Read a document as it was ingested: lines start_line to end_line, from 1, or one page of a PDF. cache and "
     "path are those of a citation; source only where several have that path.",
@@ -35,7 +37,7 @@ def require_library() -> None:
 
 
 def build(tools: Tools) -> Any:
-    """The MCPServer with the tools ask, list_caches and read_span."""
+    """The MCPServer with the tools ask, find, list_caches and read_span."""
     from mcp.server import MCPServer
     from mcp.server.mcpserver.exceptions import ToolError
     from mcp.types import ToolAnnotations

@@ -14,6 +14,8 @@ from typing import Any, Final
 from gfqa import config
 from gfqa.cachestore import DocumentEntry, Manifest, Store
 from gfqa.errors import CacheError, UsageError
+from gfqa.find import find as passages_of
+from gfqa.memory import choose_caches
 from gfqa.serve import client
 from gfqa.serve.engine import Engine, Question
 
@@ -42,6 +44,15 @@ class Tools:
         with self._lock:
             asked = Question(question, Path.cwd(), tuple(caches), options=options)
             return self._opened().answer(asked)[1]
+
+    def find(self, question: str, caches: Sequence[str] = (), count: int = 10) -> list[dict[str, Any]]:
+        """The best passages, best first: the documented objects of `find --json`. GfqaErrors as of `gfqa find`."""
+        if not 1 <= count <= 100:
+            raise UsageError("count is no number from 1 to 100.")
+        with self._lock:
+            names = choose_caches(_store(), caches, Path.cwd())
+            memory = self._opened().memory(tuple(names))
+            return [passage.to_json() for passage in passages_of(memory, question, count)]
 
     def list_caches(self) -> list[dict[str, Any]]:
         """Name, documents, tokens, sources, model and time of the last ingest of each cache; damaged ones with `error`."""

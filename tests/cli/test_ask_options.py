@@ -217,3 +217,11 @@ def test_lines_of_a_batch_for_the_same_documents_share_their_memory(
     for number, answer in enumerate(answers):
         assert {citation["path"] for citation in answer["citations"]} == {"docs/guide.md" if number % 2 else "app.py"}
     assert sorted(made) == [("*.py",), ("docs/",)]
+
+
+def test_a_memory_budget_that_is_too_small(gfqa: Run, project: Path) -> None:
+    gfqa("ingest", project)
+    check(gfqa("ask", "q", "--memory-budget", "1kB"), 6, "more than the budget", "--memory-budget")
+    check(gfqa("ask", "q", "--memory-budget", "much"), 2, "'much' is no size")
+    assert gfqa("ask", "q", "--memory-budget", "100MB", "--max-tokens", "2").code == 0
+    assert gfqa("chat", "--memory-budget", "much", stdin="q\n").code == 2

@@ -168,3 +168,18 @@ def test_a_key_before_its_norm_is_the_formula_s():
         got[number][tile] = model.gold_layers()[number].ln_k(key)
     for key, (expected, _) in zip(got, plain_keys_values(model, cache), strict=True):
         assert (key - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(("form", "close"), [("float32", 1e-5), ("int8", 1e-3), ("latent", 1e-5)])
+def test_rows_of_a_batch_share_the_scan(form, close):
+    model = random_model()
+    layer = memory(model, form=form).layers(model)[0]
+    generator = torch.Generator().manual_seed(7)
+    q, own_k, own_v = (torch.randn(11, 4, t, 16, generator=generator) for t in (1, 5, 5))
+    out, mass = gold_attention(q, own_k, own_v, layer, want_mass=True)
+    for row in range(len(q)):
+        alone, its_mass = gold_attention(
+            q[row : row + 1], own_k[row : row + 1], own_v[row : row + 1], layer, want_mass=True
+        )
+        assert torch.allclose(out[row], alone[0], atol=close)
+        assert torch.allclose(mass[row], its_mass[0], atol=close / 10)

@@ -25,6 +25,18 @@ def tools(ingested: Run, tiny_model: Path) -> Tools:
     return Tools(str(tiny_model), "cpu")
 
 
+def test_find_is_find(tools: Tools, ingested: Run) -> None:
+    expected = ingested("find", "Which port?", "--json", "-n", "2").json["passages"]
+    assert tools.find("Which port?", ["proj"], 2) == expected
+    assert len(expected) == 2
+    with pytest.raises(UsageError, match="count"):
+        tools.find("q", count=0)
+    with pytest.raises(UsageError, match="empty"):
+        tools.find(" ")
+    with pytest.raises(CacheError, match="no cache named"):
+        tools.find("q", ["nothing"])
+
+
 def test_ask_is_ask_with_and_without_a_server(tools: Tools, ingested: Run, serving: Serving) -> None:
     expected = ingested("ask", "Which port?", "--json", "--max-tokens", "5").json
     alone = tools.ask("Which port?", ["proj"], 5)

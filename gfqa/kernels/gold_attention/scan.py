@@ -61,20 +61,26 @@ def scan_attention(
     """`gold_attention` over a compact form; the same arguments and results."""
     query = q.float() * q.shape[-1] ** -0.5
     out, total = own_attention(query, own_keys, own_values)
+    # A batch of single queries shares the scans; with several queries a row, only the last one's mass is wanted.
+    one = q.shape[2] == 1
+    groups = [tuple(t[:, :, 0].transpose(0, 1) for t in (query, out, total))] if one else zip(query, out, total)
     masses = []
-    for b in range(len(q)):
-        mass = None
-        for start in range(0, q.shape[2], ROWS_AT_ONCE):
+    for queries, outs, totals in groups:
+        for start in range(0, queries.shape[1], ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            mass = _attend(query[b, :, rows], memory, out[b, :, rows], total[b, :, rows])
-        masses.append(mass)
+            mass = _attend(queries[:, rows], memory, outs[:, rows], totals[:, rows])
+            if one:
+                masses.append(mass)
+        if not one:
+            # A copy, or the other rows would be kept alive with it.
+            masses.append(mass[-1:].clone())
     if not want_mass:
         return out.to(q.dtype), None
-    return out.to(q.dtype), torch.stack([mass for mass in masses if mass is not None])
+    return out.to(q.dtype), masses[0] if len(masses) == 1 else torch.cat(masses)
 
 
 def _attend(query: Tensor, memory: Scores, out: Tensor, total: Tensor) -> Tensor:
-    """Merge the memory into out [H, R, N] and total [H, R, 1] (log-sum-exp), in place; the last row's mass [H, S]."""
+    """Merge the memory into out [H, R, N] and total [H, R, 1] (log-sum-exp), in place; the rows' mass [R, H, S]."""
     n_head, n_rows, width = query.shape
     bigrams = memory.bigrams
     n_tokens = len(bigrams.order)
@@ -93,6 +99,4 @@ def _attend(query: Tensor, memory: Scores, out: Tensor, total: Tensor) -> Tensor
     out.mul_(torch.exp(total - merged)).add_(scanned * torch.exp(peak - merged))
     total.copy_(merged)
     lanes.mul_(torch.exp(peak - merged).flatten().repeat(LANES))
-    last = weights[:n_tokens].view(n_tokens, n_head, n_rows)[:, :, -1]
-    # A copy where other rows would be kept alive with it.
-    return last.t() if n_rows == 1 else last.t().clone()
+    return weights[:n_tokens].view(n_tokens, n_head, n_rows).permute(2, 1, 0)
