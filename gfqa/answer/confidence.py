@@ -1,8 +1,7 @@
 """How likely it is that the documents answer a question: the looks of the model and the words of the passage, weighed together.
 
 A logistic fit on 488 questions of the training side, half of whose documents were left out (articles, repositories, single
-paragraphs); the weights
-belong to the shipped reader. Torch-free.
+paragraphs); the weights belong to the shipped reader. Torch-free.
 """
 
 from __future__ import annotations
