@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gfqa.memory import Memory
 
-MASS_WEIGHT = 1.5
+MASS_WEIGHT = 2.0
 """What all attention on one passage is worth, against 1 for the best score by words. Where the memory is large and attention
 spread thin, the words decide; where it points, as in code, it does."""
 AROUND = 80

@@ -37,6 +37,9 @@ STOP_WORDS = (
     "those and or not no what which who whom whose when where why how s t i you he she we they his her their there than then "
     "into about can could would should will shall may might must many much also such if so but"
 )
+PRIOR = 100
+"""Passages of an imagined library beside the memory's own: in a memory of few passages a word that is not there would else
+weigh several times one that is."""
 DEFINERS = "def class fn func function struct enum interface trait"
 
 
@@ -68,13 +71,11 @@ class Asked:
 class Evidence:
     """A question's words in the passages.
 
-    score [P]: BM25 with pairs; coverage [P]: the share, by weight, of the question's words that the passage or its path holds;
-    rarest: the share of the question's words, by weight, that the memory holds at all.
+    score [P]: BM25 with pairs; coverage [P]: the share, by weight, of the question's words that the passage or its path holds.
     """
 
     score: Scores
     coverage: Scores
-    rarest: float
 
 
 class LexicalIndex:
@@ -113,10 +114,8 @@ class LexicalIndex:
             neighbours, path = self._count(_joined(plain[:-1], plain[1:]), asked.pairs, np.ones(len(plain)))
             counted_pairs = neighbours + PATH_WEIGHT * path
             gain = gain + PAIR_WEIGHT * (self._gain(counted_pairs) @ self._idf(counted_pairs))
-        held = (counted > 0).astype(np.float64)
-        total = float(weights.sum()) or 1.0
-        known = float(weights[(counted > 0).any(axis=0)].sum()) / total if len(self.windows) else 0.0
-        return Evidence(gain, held @ weights / total, known)
+        steady = asked.weights * self._idf(counted, PRIOR)
+        return Evidence(gain, (counted > 0) @ steady / (float(steady.sum()) or 1.0))
 
     def _count(self, hashes: Hashes, asked: Hashes, counts: Scores) -> tuple[Scores, Scores]:
         """How often each passage, and its document's path, holds each of `asked` [Q], ascending: two [P, Q].
@@ -141,9 +140,10 @@ class LexicalIndex:
         path = np.bincount(cells, minlength=self._n_documents * q).reshape(-1, q) > 0
         return frequency, path[self.windows.document].astype(np.float64)
 
-    def _idf(self, counted: Scores) -> Scores:
-        holding = (counted > 0).sum(axis=0)
-        weights: Scores = np.log1p((len(counted) - holding + 0.5) / (holding + 0.5))
+    def _idf(self, counted: Scores, prior: int = 0) -> Scores:
+        """How telling each word is, [Q], as if `prior` more passages were known and one of them held it."""
+        holding = (counted > 0).sum(axis=0) + min(prior, 1)
+        weights: Scores = np.log1p((len(counted) + prior - holding + 0.5) / (holding + 0.5))
         return weights
 
     def _gain(self, counted: Scores) -> Scores:

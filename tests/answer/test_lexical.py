@@ -55,9 +55,9 @@ def test_scores_are_bm25(monkeypatch: pytest.MonkeyPatch) -> None:
     found = made.search("Which fishes are the blue stones?")
     expected = [gain(2, 4) * fish + gain(1, 4) * blue, gain(1, 2) * blue, 0.0]
     assert found.score == pytest.approx(expected)
+    fish, blue, stone = (math.log1p((3 + lexical.PRIOR - h + 0.5) / (h + 0.5)) for h in (2, 3, 1))
     total = fish + blue + stone
     assert found.coverage == pytest.approx([(fish + blue) / total, blue / total, 0.0])
-    assert found.rarest == pytest.approx((fish + blue) / total)
 
 
 def test_neighbours_and_paths_decide_between_equal_words() -> None:
@@ -74,7 +74,7 @@ def test_nothing_in_common_scores_nothing() -> None:
     for question in ("omega?", "", "what is it"):
         found = made.search(question)
         assert found.score.tolist() == [0.0, 0.0]
-        assert found.rarest == 0.0
+        assert found.coverage.tolist() == [0.0, 0.0]
     empty = LexicalIndex(np.zeros(0, np.uint16), [], [], BYTES)
     assert len(empty.search("alpha").score) == 0
 
