@@ -170,8 +170,9 @@ def test_a_key_before_its_norm_is_the_formula_s():
         assert (key - expected).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize(("form", "close"), [("float32", 1e-5), ("int8", 1e-3), ("latent", 1e-5)])
+@pytest.mark.parametrize(("form", "close"), [("float32", 1e-5), ("int8", 5e-3), ("latent", 1e-5)])
 def test_rows_of_a_batch_share_the_scan(form, close):
+    # int8: the rows share the step of their queries, and the mass meets bfloat16 values in bfloat16.
     model = random_model()
     layer = memory(model, form=form).layers(model)[0]
     generator = torch.Generator().manual_seed(7)
