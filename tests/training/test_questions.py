@@ -11,7 +11,7 @@ from gfqa.training.questions import phrasings, ready
 from gfqa.training.questions.code import corpus_units, repository_units
 from gfqa.training.questions.config_files import nested_facts, sectioned_facts
 from gfqa.training.questions.documentation import documentation_facts
-from gfqa.training.questions.facts import FileFacts, Repository, sentence_of
+from gfqa.training.questions.facts import FileFacts, Repository, comment_words, sentence_of
 from gfqa.training.questions.other_code import c_facts, go_facts, java_facts, javascript_facts, rust_facts
 from gfqa.training.questions.python_code import python_facts
 from gfqa.training.questions.sentences import purpose, readings, sentence_facts
@@ -217,3 +217,12 @@ def test_corpus_shards_give_documentation_units(tmp_path: Path) -> None:
     headings = [(unit["path"], qa["q"]) for unit in units for qa in unit["qas"] if qa["kind"] == "heading"]
     assert headings
     assert all(path in asked or Path(path).name in asked for path, asked in headings)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("# Maximum size of the queue", "maximum size of the queue"), ("# The number of retries.", "number of retries")]
+    + [(line, None) for line in ("#", "# ", "# noqa", "x = 1  # Maximum size", "#: .")],
+)
+def test_comments_that_name_a_value(line: str, words: str | None) -> None:
+    assert comment_words(line, "#") == words

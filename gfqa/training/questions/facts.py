@@ -173,6 +173,6 @@ def comment_words(line: str, mark: str) -> str | None:
     if not line.startswith(mark):
         return None
     words = line[len(mark) :].strip().rstrip(".:")
-    plain = re.fullmatch(r"[A-Z][a-z][\w ,'()/-]{10,80}", words)
-    said = words[0].lower() + words[1:]
-    return said.removeprefix("the ") if plain and _NAMES_A_VALUE.match(words) else None
+    if not re.fullmatch(r"[A-Z][a-z][\w ,'()/-]{10,80}", words) or not _NAMES_A_VALUE.match(words):
+        return None
+    return (words[0].lower() + words[1:]).removeprefix("the ")
