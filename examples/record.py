@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import html
 import io
 import os
 import pty
@@ -33,18 +34,14 @@ from rich.text import Text
 HERE = Path(__file__).resolve().parent
 COLUMNS = 80
 FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
-PICTURE = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+PICTURE = """<svg role="img" aria-label="LABEL" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
 .{unique_id}-matrix {{ font-family: FONT; font-size: {char_height}px; line-height: {line_height}px; }}
 .{unique_id}-title {{ font-family: FONT; font-size: 18px; }}
 {styles}
 </style>
-<defs>
-<clipPath id="{unique_id}-clip-terminal"><rect x="0" y="0" width="{terminal_width}" height="{terminal_height}"/></clipPath>
-{lines}
-</defs>
 {chrome}
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+<g transform="translate({terminal_x}, {terminal_y})">
 {backgrounds}
 <g class="{unique_id}-matrix">
 {matrix}
@@ -118,10 +115,17 @@ def recorded(name: str, session: Session) -> str:
             screen.print(Text.assemble(("$ ", "green"), (command, "bold")))
             if shown:
                 screen.print(Text.from_ansi(shown))
+    label = html.escape("; ".join(session.commands), quote=True)
     picture = screen.export_svg(
-        title=session.folder, theme=DIMMED_MONOKAI, code_format=PICTURE, unique_id=f"gfqa-{name}"
+        title=session.folder,
+        theme=DIMMED_MONOKAI,
+        code_format=PICTURE.replace("LABEL", label),
+        unique_id=f"gfqa-{name}",
     )
-    return re.sub(r"[ \t]+\n", "\n", picture)
+    # Rich clips every line, the last one by a path that it does not define, and draws each line break as a text.
+    picture = re.sub(r' clip-path="[^"]*"', "", picture)
+    picture = re.sub(r"<text[^>]*>\n</text>", "\n", picture)
+    return re.sub(r"[ \t]*\n(?:[ \t]*\n)*", "\n", picture)
 
 
 def typed(command: str, folder: Path, home: Path) -> str:
