@@ -69,9 +69,11 @@ def commands_of(text: str) -> Iterator[list[str]]:
 
 def _simple_commands(words: list[str]) -> Iterator[list[str]]:
     """The commands of a line, cut at pipes and the like, that are gfqa's: in command position, behind a prompt or not."""
-    starts = [
-        0,
-        *(number + 1 for number, word in enumerate(words) if re.fullmatch(r"[|;&()<>]+|\$|if|then|do|\|\|", word)),
+    before = re.compile(r"[|;&()<>]+|\$|if|then|do")
+    starts = [0, *(number + 1 for number, word in enumerate(words) if before.fullmatch(word))]
+    # In a line of a crontab the command comes after the time, by its full path.
+    starts += [
+        number for number, word in enumerate(words) if number and word.startswith("/") and word.endswith("/gfqa")
     ]
     for start in starts:
         rest = words[start:]
