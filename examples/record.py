@@ -1,6 +1,6 @@
-"""Record terminal sessions as SVG pictures: real commands, on the examples, with the installed reader.
+"""Record terminal scenes as SVG pictures: real commands, on the examples, with the installed reader.
 
-    python examples/record.py                  # every session, into docs/images
+    python examples/record.py                  # every scene, into docs/images
     python examples/record.py first --out /tmp # one of them, elsewhere
 
 Works on a copy of the examples and in an empty GFQA_HOME, both temporary, on an 80-column terminal. The pictures name no font
@@ -51,15 +51,15 @@ PICTURE = """<svg role="img" aria-label="LABEL" viewBox="0 0 {width} {height}" x
 """.replace("FONT", FONT)
 
 
-class Session(NamedTuple):
+class Scene(NamedTuple):
     """What is typed, and in which folder of the examples."""
 
     folder: str
     commands: tuple[str, ...]
 
 
-SESSIONS = {
-    "first": Session(
+SCENES = {
+    "first": Scene(
         "inkwell",
         (
             "gfqa ingest .",
@@ -68,7 +68,7 @@ SESSIONS = {
             "gfqa ingest .",
         ),
     ),
-    "find": Session(
+    "find": Scene(
         "inkwell",
         (
             "gfqa ingest . --quiet",
@@ -76,7 +76,7 @@ SESSIONS = {
             'gfqa ask "How does the queue retry a job?" --context 150',
         ),
     ),
-    "pdfs": Session(
+    "pdfs": Scene(
         "pdfs",
         (
             "gfqa ingest . --name papers",
@@ -89,35 +89,35 @@ SESSIONS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Record terminal sessions as SVG.")
-    parser.add_argument("names", nargs="*", metavar="SESSION", help=f"of {', '.join(SESSIONS)}; default: all")
+    parser = argparse.ArgumentParser(description="Record terminal scenes as SVG.")
+    parser.add_argument("names", nargs="*", metavar="SCENE", help=f"of {', '.join(SCENES)}; default: all")
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "images")
     options = parser.parse_args()
-    if unknown := set(options.names) - set(SESSIONS):
-        parser.error(f"there is no session {', '.join(sorted(unknown))}")
+    if unknown := set(options.names) - set(SCENES):
+        parser.error(f"there is no scene {', '.join(sorted(unknown))}")
     options.out.mkdir(parents=True, exist_ok=True)
-    for name in options.names or SESSIONS:
+    for name in options.names or SCENES:
         picture = options.out / f"{name}.svg"
-        picture.write_text(recorded(name, SESSIONS[name]))
+        picture.write_text(recorded(name, SCENES[name]))
         sys.stdout.write(f"{picture}: {picture.stat().st_size:,} bytes\n")
 
 
-def recorded(name: str, session: Session) -> str:
-    """Run the commands of a session one after the other; the picture of what the terminal shows."""
+def recorded(name: str, scene: Scene) -> str:
+    """Run the commands of a scene one after the other; the picture of what the terminal shows."""
     screen = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch) / session.folder
-        shutil.copytree(HERE / session.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        for number, command in enumerate(session.commands):
+        folder = Path(scratch) / scene.folder
+        shutil.copytree(HERE / scene.folder, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        for number, command in enumerate(scene.commands):
             shown = typed(command, folder, Path(scratch) / "home")
             if number:
                 screen.print()
             screen.print(Text.assemble(("$ ", "green"), (command, "bold")))
             if shown:
                 screen.print(Text.from_ansi(shown))
-    label = html.escape("; ".join(session.commands), quote=True)
+    label = html.escape("; ".join(scene.commands), quote=True)
     picture = screen.export_svg(
-        title=session.folder,
+        title=scene.folder,
         theme=DIMMED_MONOKAI,
         code_format=PICTURE.replace("LABEL", label),
         unique_id=f"gfqa-{name}",

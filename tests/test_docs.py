@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,8 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 def commands_of(text: str) -> Iterator[list[str]]:
     """The words after `gfqa` of every command in code: lines of blocks and spans between backquotes."""
-    blocks = re.findall(r"^```(?:console|sh|text)?\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    blocks = [code for language, code in fences if language in ("", "console", "sh", "text", "vim")]
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     spans = re.findall(r"`([^`]+)`", prose)
     code = "\n".join([*blocks, *spans]) if blocks or spans else text
@@ -118,11 +120,13 @@ def test_the_reader_of_commands_sees_them() -> None:
     text = (
         "Say `gfqa find` or\n```console\n$ git diff | gfqa ask \"What's new?\" - --only '*.md' | head # gfqa no\n"
         '$ X=1 gfqa ingest . >log 2>&1 &\n{ a; gfqa ask "b; c" --context 20; } | llm\n```\n'
+        "```json\n{}\n```\nand\n```text\n1 2 * * *  /opt/gfqa status\n```\n"
     )
     assert list(commands_of(text)) == [
         ["ask", "What's new?", "-", "--only", "*.md"],
         ["ingest", "."],
         ["ask", "b; c", "--context", "20"],
+        ["status"],
         ["find"],
     ]
     for wrong in (["asks"], ["ask", "--no-such-flag"], ["caches", "burn"], ["ingest", "-x"]):
@@ -147,6 +151,29 @@ def test_the_readme_has_the_exit_codes_of_the_code() -> None:
     # 0 and the two signals have no error class.
     assert listed == {kind.exit_code for kind in kinds} | {0, 130, 143}
     assert listed == {int(code) for code in re.findall(r"[:;]\s(\d+) ", EXIT_CODES)}
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    import torch
+
+    from tests.model.test_parity import FIXTURES, read
+
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    fixture = next(path for path in FIXTURES if path.stem.startswith("goldfinch"))
+    config, parameters, _ = read(fixture)
+    names: dict[str, Any] = {
+        "config_dict": config,
+        "state_dict": parameters,
+        "ids": torch.arange(12)[None],
+        "question": torch.arange(4)[None],
+        "chain_starts": torch.tensor([0, 5]),
+    }
+    script = tmp_path / "readme.py"
+    script.write_text(code)
+    with torch.no_grad():
+        names = runpy.run_path(str(script), names)
+    assert names["logits"].shape[:2] == (1, 4)
+    assert names["logits"].isfinite().all()
 
 
 @pytest.mark.parametrize("picture", PICTURES, ids=[picture.name for picture in PICTURES])
