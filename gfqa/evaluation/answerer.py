@@ -35,19 +35,21 @@ MASS_NUMBERS = 1 << 28
 
 @dataclass(frozen=True)
 class Document:
-    """A document by its path and text."""
+    """A document by its path and text; page_starts: the character offsets of the pages of a PDF."""
 
     path: str
     text: str
+    page_starts: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Cited:
-    """A cited place: path and 1-based lines (None for pages)."""
+    """A cited place: path and 1-based lines, or (of a PDF) the 1-based page."""
 
     path: str
     start_line: int | None
     end_line: int | None
+    page: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,12 @@ class AskAnswerer:
         found = []
         for question in questions:
             answer = ask(memory, question, citations=self.citations, max_tokens=self.max_tokens, reread=self.reread)
-            cited = tuple(Cited(c.path, c.start_line, c.end_line) for c in answer.citations)
+            cited = tuple(Cited(c.path, c.start_line, c.end_line, c.page) for c in answer.citations)
             found.append(Answered(answer.text, answer.score, cited))
         return found
 
     def find(self, memory: Memory, question: str, count: int) -> list[Cited]:
-        return [Cited(p.path, p.start_line, p.end_line) for p in find(memory, question, count)]
+        return [Cited(p.path, p.start_line, p.end_line, p.page) for p in find(memory, question, count)]
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _entry(document: Document, tokens: int, header: int) -> DocumentEntry:
         chain=document.path,
         n_tokens=tokens,
         header_tokens=header,
-        page_starts=None,
+        page_starts=document.page_starts,
     )
 
 
@@ -262,5 +264,5 @@ class BatchAnswerer(AskAnswerer):
             entry, begin = memory.origins[span.chain].entry, memory.starts[span.chain]
             ids = np.asarray(memory.ids[begin : begin + entry.n_tokens])
             place = locate(span, ids, entry.header_tokens, entry.page_starts, self.reader.tokenizer)
-            cited.append(Cited(entry.path, place.start_line, place.end_line))
+            cited.append(Cited(entry.path, place.start_line, place.end_line, place.page))
         return tuple(cited)

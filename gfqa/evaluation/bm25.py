@@ -8,9 +8,14 @@ from importlib.util import find_spec
 from gfqa.errors import UsageError
 
 
+def installed() -> bool:
+    """Whether the libraries are there: measures whose figures BM25 only stands beside leave it out without them."""
+    return find_spec("bm25s") is not None and find_spec("Stemmer") is not None
+
+
 def rank(texts: Sequence[str], questions: Sequence[str], count: int) -> list[list[int]]:
     """Numbers of the `count` best texts for each question, best first. UsageError where the libraries are not installed."""
-    if find_spec("bm25s") is None or find_spec("Stemmer") is None:
+    if not installed():
         raise UsageError(
             "The BM25 baseline needs the packages bm25s and PyStemmer.",
             hint="Install them with: pip install 'gfqa[eval]'",

@@ -65,3 +65,21 @@ def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
         return None
     total = sum(rank for rank, label in zip(ranks, labels) if label)
     return (total - positive * (positive + 1) / 2) / (positive * negative)
+
+
+def best_threshold(
+    scores: Sequence[float], answerable: Sequence[bool], values: Sequence[float]
+) -> tuple[float, float]:
+    """(best mean value, threshold) when only answers scoring above the threshold are given.
+
+    values: what each answer is worth as given, 0..1; an answer held back is worth 1 where there is none, else 0.
+    """
+    order = sorted(range(len(scores)), key=lambda i: scores[i])
+    total = sum(values)
+    best, threshold = total, -1.0
+    for place, i in enumerate(order):
+        total += float(not answerable[i]) - values[i]
+        last_of_its_score = place + 1 == len(order) or scores[order[place + 1]] > scores[i]
+        if last_of_its_score and total > best:
+            best, threshold = total, scores[i]
+    return best / max(1, len(scores)), threshold

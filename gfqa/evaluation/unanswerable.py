@@ -1,14 +1,91 @@
-"""E3b: does the score tell questions whose document is in the cache from those whose document is not?"""
+"""E3: does the score tell questions that the cache answers from those it does not?
+
+`adversarial` (E3a): SQuAD 2.0's development set, whose unanswerable questions were written to look answerable by the very
+paragraph. `absent_article` (E3b): questions whose whole article is not in the cache. `missing_document`: between the two,
+the paragraph is missing while others of its article are there.
+"""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from gfqa.evaluation.answerer import Answerer
-from gfqa.evaluation.scoring import auroc
-from gfqa.evaluation.squad import Asked, development_set, sample
+from gfqa.evaluation.scoring import auroc, best_threshold, exact_match, f1
+from gfqa.evaluation.squad import Asked, by_document, development_set, sample
+from gfqa.training.questions.units import read_jsonl
+
+UNANSWERABLE = Path(__file__).parent / "data" / "squad-2.0-dev-unanswerable.jsonl.xz"
+
+
+@cache
+def adversarial_set() -> tuple[Asked, ...]:
+    """SQuAD 2.0's 11,873 development questions; those without an answer have answers ()."""
+    answerable = {document.path: (document, items) for document, items in by_document(development_set())}
+    asked = []
+    for article in read_jsonl(UNANSWERABLE):
+        for paragraph in article["paragraphs"]:
+            document, items = answerable[f"{article['title']}/{paragraph['number']:03}.txt"]
+            # 2.0 dropped a few questions of 1.1, given by their numbers in the paragraph.
+            asked += [item for number, item in enumerate(items) if number not in paragraph["left_out"]]
+            asked += [Asked(q.strip(), (), article["title"], document) for q in paragraph["questions"]]
+    return tuple(asked)
+
+
+def adversarial(answerer: Answerer, limit: int | None = None) -> dict[str, Any]:
+    """E3a: each question with its paragraph as the only document.
+
+    Figures in percent but for auroc and threshold: the answers as they are given (exact_match, f1: of an unanswerable question, whether
+    nothing was said; found: how many answerable and unanswerable ones were answered), and best_f1, the F1 when only
+    answers whose score exceeds best_threshold are given, the best threshold for this very sample as the official script takes it.
+    """
+    scores, labels, overlaps, match = [], [], [], 0.0
+    answered = {True: 0, False: 0}
+    for document, items in by_document(sample(adversarial_set(), limit)):
+        answers = answerer.answer(answerer.read([document]), [item.question for item in items])
+        for item, answer in zip(items, answers, strict=True):
+            answerable = bool(item.answers)
+            scores.append(answer.score)
+            labels.append(answerable)
+            answered[answerable] += bool(answer.text)
+            match += exact_match(answer.text, item.answers) if answerable else not answer.text
+            overlaps.append(f1(answer.text, item.answers) if answerable else float(not answer.text))
+    best, threshold = best_threshold(scores, labels, overlaps)
+    n, answerable_n = len(labels), sum(labels)
+    return {
+        "auroc": auroc(scores, labels),
+        "exact_match": 100 * match / n,
+        "f1": 100 * sum(overlaps) / n,
+        "best_f1": 100 * best,
+        "best_threshold": threshold,
+        "answerable_found": 100 * answered[True] / max(1, answerable_n),
+        "unanswerable_found": 100 * answered[False] / max(1, n - answerable_n),
+        "never_answering_f1": 100 * (n - answerable_n) / n,
+        "n": n,
+    }
+
+
+def absent_article(answerer: Answerer, limit: int | None = None, seed: int = 0) -> dict[str, Any]:
+    """E3b: one cache of a random half of the articles; questions of all articles are asked.
+
+    Figures: AUROC of `score`, the mean score of both kinds, and how many of each were answered, in percent.
+    """
+    titles = sorted({item.article for item in development_set()})
+    kept = set(random.Random(seed).sample(titles, (len(titles) + 1) // 2))
+    items = sample(development_set(), limit)
+    documents = dict.fromkeys(item.document for item in development_set() if item.article in kept)
+    answers = answerer.answer(answerer.read(list(documents)), [item.question for item in items])
+    labels = [item.article in kept for item in items]
+    return {
+        **_separation([answer.score for answer in answers], labels),
+        "present_found": _share([bool(a.text) for a, label in zip(answers, labels, strict=True) if label]),
+        "absent_found": _share([bool(a.text) for a, label in zip(answers, labels, strict=True) if not label]),
+        "articles_kept": len(kept),
+    }
 
 
 def missing_document(answerer: Answerer, limit: int | None = None, seed: int = 0) -> dict[str, Any]:
@@ -30,11 +107,19 @@ def missing_document(answerer: Answerer, limit: int | None = None, seed: int = 0
         for item, answer in zip(asked, answerer.answer(memory, [item.question for item in asked]), strict=True):
             scores.append(answer.score)
             labels.append(item.document in kept)
-    present = [score for score, label in zip(scores, labels) if label]
-    absent = [score for score, label in zip(scores, labels) if not label]
+    return _separation(scores, labels)
+
+
+def _separation(scores: Sequence[float], labels: Sequence[bool]) -> dict[str, Any]:
+    present = [score for score, label in zip(scores, labels, strict=True) if label]
+    absent = [score for score, label in zip(scores, labels, strict=True) if not label]
     return {
         "auroc": auroc(scores, labels),
         "score_present": sum(present) / max(1, len(present)),
         "score_absent": sum(absent) / max(1, len(absent)),
         "n": len(scores),
     }
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return 100 * sum(flags) / max(1, len(flags))
