@@ -1,6 +1,6 @@
 """E4b: questions written by hand in users' words about two repositories never trained on; ten of fifty have no answer.
 
-data/handwritten.jsonl holds them with the accepted answers, the places that say so (file:line) and the commit they refer to.
+data/handwritten.jsonl holds them with the accepted answers, the places that say so (file:line) and the commit they are of.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def handwritten(
 ) -> dict[str, Any]:
     """Ask the questions about the checkout `root` ("…/owner__name") over about `tokens` tokens of it and of `haystack`.
 
-    The files that answer are always in the cache. Figures in percent, over the questions that have an answer: accuracy (exactly an
-    accepted answer), contains (one stands in what was said), f1, cited_file and cited_line (first citation), cited_line@3,
-    the passage search's find_file, find_line, find_line@5, and the baselines search_file, search_line (plain search for the
-    rarest word of the question) and bm25_file. Over all: auroc of the score, and absent_silent, how often nothing was said where
-    nothing is to be said. UsageError for a repository without questions, or not at their commit.
+    The files that answer are always in the cache. Figures in percent, over the questions that have an answer: accuracy
+    (exactly an accepted answer), contains (one stands in what was said), f1, cited_file and cited_line (first citation),
+    cited_line@3, the passage search's find_file, find_line, find_line@5, and the baselines search_file, search_line (plain
+    search for the rarest word of the question) and bm25_file. Over all: auroc of the score, and absent_silent, how often
+    nothing was said where nothing is to be said. UsageError for a repository without questions, or not at their commit.
     """
     name = root.name.replace("__", "/")
     asked = questions(name)
@@ -121,7 +121,7 @@ def _right(cited: Sequence[Cited], places: Places) -> tuple[bool, bool]:
 def _documents(
     root: Path, asked: Sequence[dict[str, Any]], tokens: int, answerer: Answerer, haystack: Sequence[Path]
 ) -> list[Document]:
-    """The files that answer, then others of the repository in random order, then other code, until `tokens` is reached."""
+    """The files that answer, then others of the repository in random order, then other code, up to `tokens`."""
     source = open_source(root)
     read = [source.read(item) for item in source.scan() if isinstance(item, Found)]
     texts = {document.path: document.text for document in read if not isinstance(document, Skipped)}

@@ -26,7 +26,7 @@ def choose(
     """(files of a repository with their held-out questions, files of other code): about `tokens` tokens in all.
 
     The repository's files are drawn at random; only where it has too few do those of `haystack` fill up. Names are unique
-    in the whole repository and in that other code, not only in what was drawn. UsageError where nothing can be asked.
+    in the whole repository and that other code, not only in what was drawn. UsageError where nothing can be asked.
     """
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder.", hint="Give the root of a repository.")
@@ -35,9 +35,9 @@ def choose(
     room = tokens - sum(answerer.tokens(file.text) for file in found) if haystack else 0
     others = other_code(haystack, room, answerer, seed) if room > 0 else []
     group = root.name.replace("__", "/")
-    units = [unit for unit in units_of("code", group, [*found, *others], cap=40, held_out=True, seed=seed)]
+    made = units_of("code", group, [*found, *others], cap=40, held_out=True, seed=seed)
     # Workflow files are alike in all repositories, so they are not unseen.
-    units = [unit for unit in units if unit["path"] in paths and not unit["path"].startswith(".github/")]
+    units = [unit for unit in made if unit["path"] in paths and not unit["path"].startswith(".github/")]
     random.Random(seed).shuffle(units)
     chosen, total = [], 0
     for unit in units:
@@ -60,9 +60,9 @@ def look_up(
     """Ask `limit` held-out questions of about `tokens` tokens of one repository, filled up with code of `haystack`.
 
     Figures in percent: accuracy (exact answer), f1, cited_file and cited_line (first citation), search_file and search_line
-    (plain search for the identifier), bm25_file, find_file, find_line and find_line@5 (the first passage of the search by words; one of
-    its first five), and accuracy by kind. A question for a file counts as right too if the file is
-    cited first, because that is where the application shows it: `accuracy` leaves this out, `accuracy_or_cited` does not.
+    (plain search for the identifier), bm25_file, find_file, find_line and find_line@5 (the first passage of the search by
+    words; one of its first five), and accuracy by kind. A question for a file counts as right too if the file is cited
+    first, because that is where the application shows it: `accuracy` leaves this out, `accuracy_or_cited` does not.
     """
     units, others = choose(repository, tokens, answerer, haystack=haystack)
     asked = [(unit, qa) for unit in units for qa in unit["qas"]]

@@ -1,31 +1,49 @@
-"""`gfqa eval`: run named measures of a model, one JSON-able result each; a heat map where matplotlib is present."""
+"""`gfqa eval`: run named measures of a model, one JSON-able result each, and a figure of each with --plots."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from gfqa.errors import UsageError
-from gfqa.evaluation import lookup, needle, squad, unanswerable
-from gfqa.evaluation.answerer import Answerer, AskAnswerer, BatchAnswerer
+from gfqa.evaluation import handwritten, lookup, loss, needle, pdfs, plots, squad, unanswerable
+from gfqa.evaluation.answerer import AskAnswerer, BatchAnswerer
 from gfqa.reader import open_model
 
 Result = dict[str, Any]
-Measure = Callable[[Answerer, argparse.Namespace], dict[str, Any]]
+Measure = Callable[[AskAnswerer, argparse.Namespace], dict[str, Any]]
 
 MEASURES: dict[str, tuple[str, Measure]] = {
     "squad": ("E1: SQuAD 1.1 dev, the paragraph alone", lambda a, o: squad.paragraphs(a, o.limit)),
     "squad-one-cache": ("E2: SQuAD 1.1 dev, all articles in one cache", lambda a, o: squad.one_cache(a, o.limit)),
     "squad-bm25": ("E2's baseline: BM25 over the same paragraphs (extra eval)", lambda a, o: squad.bm25_hits(o.limit)),
+    "squad2": (
+        "E3a: SQuAD 2.0 dev, questions written to look answerable",
+        lambda a, o: unanswerable.adversarial(a, o.limit),
+    ),
+    "absent": (
+        "E3b: score of questions whose article is not in the cache",
+        lambda a, o: unanswerable.absent_article(a, o.limit),
+    ),
     "unanswerable": (
-        "E3b: score of questions whose document is missing",
+        "E3b, harder: the paragraph is missing, others of its article are there",
         lambda a, o: unanswerable.missing_document(a, o.limit),
     ),
-    "lookup": ("E4a: look-up in unseen code (--repo)", lambda a, o: _lookup(a, o)),
+    "lookup": (
+        "E4a: look-up in unseen code (--repo)",
+        lambda a, o: _each_repository(
+            o, lambda repo, size: lookup.look_up(a, repo, size, o.limit or 400, _others(o, repo))
+        ),
+    ),
+    "handwritten": (
+        "E4b: questions written by hand about unseen code (--repo)",
+        lambda a, o: _each_repository(
+            o, lambda repo, size: handwritten.handwritten(a, repo, size, o.limit, _others(o, repo))
+        ),
+    ),
     "needle": ("E5: one needle in one long document", lambda a, o: needle.needles(a, tuple(o.lengths), o.trials)),
     "needle-many": (
         "E5: one needle among many documents",
@@ -36,17 +54,23 @@ MEASURES: dict[str, tuple[str, Measure]] = {
         lambda a, o: needle.needles(a, tuple(o.lengths), o.trials, new_wording=True),
     ),
     "pairs": ("E5: key-value lists", lambda a, o: needle.pairs(a, tuple(o.lengths))),
+    "pdf": ("E6: PDFs made for the purpose", lambda a, o: pdfs.pdfs(a, o.pages, o.limit or 40)),
+    "loss": (
+        "E7: loss on held-out text by tokens of context",
+        lambda a, o: loss.by_context(a.reader, o.lengths, o.limit or 8, o.repo),
+    ),
 }
 
 
-def _lookup(answerer: Answerer, options: argparse.Namespace) -> dict[str, Any]:
+def _each_repository(options: argparse.Namespace, make: Callable[[Path, int], dict[str, Any]]) -> dict[str, Any]:
     if not options.repo:
-        raise UsageError("The measure lookup needs a repository.", hint="--repo FOLDER")
-    return {
-        f"{repo.name}@{tokens}": lookup.look_up(answerer, repo, tokens, options.limit or 400)
-        for repo in options.repo
-        for tokens in options.tokens
-    }
+        raise UsageError("This measure needs a repository.", hint="--repo FOLDER")
+    return {f"{repo.name}@{tokens}": make(repo, tokens) for repo in options.repo for tokens in options.tokens}
+
+
+def _others(options: argparse.Namespace, repo: Path) -> list[Path]:
+    """The haystack without the repository that is asked about."""
+    return [root for root in options.haystack if root.resolve() != repo.resolve()]
 
 
 def measure(
@@ -75,7 +99,7 @@ def run(arguments: Sequence[str], show: Callable[[Result], None] = lambda result
     def done(result: Result) -> None:
         show(result)
         if options.plots is not None:
-            _plot(result, options.plots)
+            plots.draw(result["figures"], result["title"], options.plots / f"{result['measure']}.png")
 
     return _run(options, done)
 
@@ -96,9 +120,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-reread", action="store_true", help="do not read the best passages again with the question"
     )
-    parser.add_argument("--repo", type=Path, nargs="*", default=[], help="repositories for lookup")
-    parser.add_argument("--tokens", type=int, nargs="*", default=[20_000], help="sizes for lookup, in tokens")
-    parser.add_argument("--lengths", type=int, nargs="*", default=[4_096, 16_384], help="lengths for needle and pairs")
+    parser.add_argument("--repo", type=Path, nargs="*", default=[], help="repositories for lookup, handwritten, loss")
+    parser.add_argument(
+        "--haystack", type=Path, nargs="*", default=[], help="other repositories that fill the cache up to --tokens"
+    )
+    parser.add_argument(
+        "--tokens",
+        type=int,
+        nargs="*",
+        default=[20_000],
+        help="sizes of the cache for lookup and handwritten, in tokens",
+    )
+    parser.add_argument(
+        "--lengths", type=int, nargs="*", default=[4_096, 16_384], help="lengths for needle, pairs and loss, in tokens"
+    )
+    parser.add_argument("--pages", type=int, nargs="*", default=[10, 40], help="sizes of the PDFs for pdf, in pages")
     parser.add_argument("--trials", type=int, default=4, help="needles at each length and depth")
     parser.add_argument("--plots", type=Path, help="folder for PNG figures (needs matplotlib)")
     return parser
@@ -108,6 +144,8 @@ def _run(options: argparse.Namespace, on_result: Callable[[Result], None] = lamb
     for name in options.measures:
         if name not in MEASURES:
             raise UsageError(f"There is no measure {name!r}.", hint=f"Measures: {', '.join(MEASURES)}.")
+    if options.plots is not None:
+        plots.require()
     reader = open_model(options.model, options.device)
     answerer = (
         BatchAnswerer(reader, batch=options.batch)
@@ -147,12 +185,3 @@ def _plain(value: Any) -> Any:
 def _command(flags: dict[str, Any]) -> list[str]:
     defaults = vars(_parser().parse_args(["any"]))
     return [str(word) for name, value in flags.items() if value != defaults.get(name) for word in _flag(name, value)]
-
-
-def _plot(result: Result, folder: Path) -> None:
-    cells = result["figures"].get("cells")
-    if cells and importlib.util.find_spec("matplotlib"):
-        from gfqa.evaluation.plots import heat_map
-
-        folder.mkdir(parents=True, exist_ok=True)
-        heat_map(cells, result["title"], folder / f"{result['measure']}.png")

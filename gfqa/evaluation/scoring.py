@@ -67,9 +67,7 @@ def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
     return (total - positive * (positive + 1) / 2) / (positive * negative)
 
 
-def best_threshold(
-    scores: Sequence[float], answerable: Sequence[bool], values: Sequence[float]
-) -> tuple[float, float]:
+def best_threshold(scores: Sequence[float], answerable: Sequence[bool], values: Sequence[float]) -> tuple[float, float]:
     """(best mean value, threshold) when only answers scoring above the threshold are given.
 
     values: what each answer is worth as given, 0..1; an answer held back is worth 1 where there is none, else 0.

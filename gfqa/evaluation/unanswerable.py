@@ -1,8 +1,8 @@
 """E3: does the score tell questions that the cache answers from those it does not?
 
-`adversarial` (E3a): SQuAD 2.0's development set, whose unanswerable questions were written to look answerable by the very
-paragraph. `absent_article` (E3b): questions whose whole article is not in the cache. `missing_document`: between the two,
-the paragraph is missing while others of its article are there.
+`adversarial` (E3a): SQuAD 2.0's development set, whose unanswerable questions were written to look answerable by the
+very paragraph. `absent_article` (E3b): questions whose whole article is not in the cache. `missing_document`: between the
+two, the paragraph is missing while others of its article are there.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ def adversarial_set() -> tuple[Asked, ...]:
 def adversarial(answerer: Answerer, limit: int | None = None) -> dict[str, Any]:
     """E3a: each question with its paragraph as the only document.
 
-    Figures in percent but for auroc and threshold: the answers as they are given (exact_match, f1: of an unanswerable question, whether
-    nothing was said; found: how many answerable and unanswerable ones were answered), and best_f1, the F1 when only
-    answers whose score exceeds best_threshold are given, the best threshold for this very sample as the official script takes it.
+    Figures in percent but for auroc and threshold: the answers as they are given (exact_match, f1: of an unanswerable
+    question, whether nothing was said; how many answerable and unanswerable ones were found an answer), and best_f1, the F1
+    when only answers whose score exceeds best_threshold are given, the best one for this very sample, as the official
+    script takes it. never_answering_f1 is what silence scores.
     """
     scores, labels, overlaps, match = [], [], [], 0.0
     answered = {True: 0, False: 0}

@@ -66,7 +66,7 @@ def test_look_up_of_a_repository_gives_json(tiny_model: Path, tmp_path: Path) ->
 def test_unknown_measure_and_missing_repository_are_told(tiny_model: Path) -> None:
     with pytest.raises(UsageError, match="nothing"):
         measure(["nothing"], tiny_model, "cpu")
-    with pytest.raises(UsageError, match="lookup"):
+    with pytest.raises(UsageError, match="needs a repository"):
         measure(["lookup"], tiny_model, "cpu")
 
 

@@ -118,7 +118,7 @@ def test_look_up_in_a_tree(tmp_path: Path) -> None:
             f'def read_{name}(path, mode="{name}"):\n    """Read the {name} file at once."""\n    return path\n'
         )
     plain = Oracle({})
-    units = lookup.choose(tmp_path, 10_000, plain)
+    units, _ = lookup.choose(tmp_path, 10_000, plain)
     knowing = Oracle({qa["q"]: qa["a"][0] for unit in units for qa in unit["qas"]})
     figures = lookup.look_up(knowing, tmp_path, 10_000)
     assert figures["accuracy"] == 100
