@@ -126,6 +126,20 @@ def test_look_up_in_a_tree(tmp_path: Path) -> None:
     assert figures["search_file"] > 50
     assert figures["find_line@5"] == 100 >= figures["find_file"] > 50
     assert lookup.look_up(plain, tmp_path, 10_000)["accuracy"] == 0
+    hay = tmp_path.parent / "hay"
+    hay.mkdir()
+    for number in range(5):
+        # The same name as in the repository: it is asked about together with its file, or not at all.
+        (hay / f"m{number}.py").write_text(
+            f"ALPHA_LIMIT = {number}\n\n\ndef other_{number}(a, b={number}):\n    return a\n"
+        )
+    with_hay = lookup.look_up(knowing, tmp_path, 70, haystack=[hay])
+    assert with_hay["files"] > figures["files"]
+    units, others = lookup.choose(tmp_path, 10_000, plain, haystack=[hay])
+    assert [document.path.split("/")[0] for document in others] == ["hay"] * 5
+    alone = [qa["q"] for unit in units for qa in unit["qas"] if "ALPHA_LIMIT" in qa["names"]]
+    assert alone
+    assert all("alpha.py" in q for q in alone)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no file"):
         lookup.choose(tmp_path / "empty", 10, plain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gfqa.evaluation.scoring import auroc, exact_match, f1, normalise, same_code
+from gfqa.evaluation.scoring import auroc, best_threshold, exact_match, f1, normalise, same_code
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,11 @@ def test_auroc_with_ties_and_one_class() -> None:
     assert auroc([0.5, 0.5, 0.5], [True, False, True]) == 0.5
     assert auroc([0.3, 0.3, 0.7], [True, False, False]) == 0.25
     assert auroc([0.1, 0.2], [True, True]) is None
+
+
+def test_best_threshold_holds_back_what_costs() -> None:
+    # Two right answers, a wrong one of an answerable question, and one where there is none.
+    scores, answerable, values = [0.9, 0.8, 0.4, 0.3], [True, True, False, True], [1.0, 1.0, 0.0, 0.0]
+    assert best_threshold(scores, answerable, values) == (0.75, 0.4)
+    assert best_threshold([0.9, 0.2], [True, True], [1.0, 0.5]) == (0.75, -1.0)
+    assert best_threshold([0.5, 0.5], [True, False], [1.0, 0.0]) == (0.5, -1.0)
