@@ -22,6 +22,7 @@ _FACTS = (
     ("Supplies for {name} come from {value}.", "Where do supplies for {name} come from?", "city"),
     ("The relay at {name} answers to call sign {value}.", "What call sign does the relay at {name} answer to?", "code"),
 )
+_DAYS = ("Monday", "Wednesday", "Friday", "Saturday")
 _COLUMNS = (("Depth", "m"), ("Pressure", "kPa"), ("Flow", "l/s"))
 
 
@@ -57,7 +58,7 @@ class _Page:
 
 
 def make_pdf(pages: int, seed: int = 0) -> tuple[bytes, list[PageQuestion]]:
-    """(the bytes of a PDF of so many pages, two questions a page)."""
+    """(the bytes of a PDF of so many pages, its questions: two about each page, and the numbers of two pages in three)."""
     rng = random.Random(f"{pages}:{seed}")
     words = Words(held_out=True)
     names = [f"{name} Station" for name in _names(words, rng, pages)]
@@ -67,11 +68,14 @@ def make_pdf(pages: int, seed: int = 0) -> tuple[bytes, list[PageQuestion]]:
         page, layout = _Page(), LAYOUTS[(number - 1) % len(LAYOUTS)]
         page.show(name, MARGIN, HEIGHT - MARGIN, size=16, bold=True)
         if layout == "table":
-            asked.append(_table_page(page, rng, words, name, number))
+            asked += _table_page(page, rng, words, name, number)
         else:
-            asked.append(_prose_page(page, rng, words, name, number, layout, prose))
-        question = f"On which page is {name} described?"
-        asked.append(PageQuestion(question, (str(number), f"Page {number}"), number, "page number"))
+            # A word search for a station meets other pages too.
+            mention = f"Mail for {rng.choice(names)} passes here on {rng.choice(_DAYS)}."
+            asked += _prose_page(page, rng, words, name, number, layout, mention, prose)
+        if number % 3:  # layouts come in fours, so pages of every layout are asked for
+            question = f"On which page is {name} described?"
+            asked.append(PageQuestion(question, (str(number), f"Page {number}"), number, "page number"))
         page.show(f"Page {number}", WIDTH / 2 - 16, MARGIN / 2, size=9)
         drawn.append(b"\n".join(page.content))
     return _file(drawn), asked
@@ -96,8 +100,15 @@ def _value(kind: str, words: Words, rng: random.Random) -> str:
 
 
 def _prose_page(
-    page: _Page, rng: random.Random, words: Words, name: str, number: int, layout: str, prose: Sequence[str]
-) -> PageQuestion:
+    page: _Page,
+    rng: random.Random,
+    words: Words,
+    name: str,
+    number: int,
+    layout: str,
+    mention: str,
+    prose: Sequence[str],
+) -> list[PageQuestion]:
     said = [(text, question, _value(kind, words, rng)) for text, question, kind in _FACTS]
     rng.shuffle(said)
     count = {"text": 1, "two columns": 2, "three columns": 3}[layout]
@@ -109,12 +120,15 @@ def _prose_page(
             # A fact ends a short piece of prose, so that every column holds all of its own.
             before = textwrap.shorten(rng.choice(prose), 420 // count, placeholder=".")
             paragraphs.append(f"{before} {text.format(name=name, value=value)}")
+        if place == count - 1:
+            paragraphs.append(mention)
         page.column(paragraphs, MARGIN + place * room, HEIGHT - MARGIN - 36, int((room - 12) / 5.6))
-    _, question, value = rng.choice(said)
-    return PageQuestion(question.format(name=name), (value,), number, layout)
+    return [
+        PageQuestion(question.format(name=name), (value,), number, layout) for _, question, value in rng.sample(said, 2)
+    ]
 
 
-def _table_page(page: _Page, rng: random.Random, words: Words, name: str, number: int) -> PageQuestion:
+def _table_page(page: _Page, rng: random.Random, words: Words, name: str, number: int) -> list[PageQuestion]:
     y = HEIGHT - MARGIN - 36
     page.show(f"Readings at {name} by gauge.", MARGIN, y)
     rows = distinct(lambda r: f"{r.choice(words.nouns).title()} {r.choice('ABCDEFGH')}", rng, 8)
@@ -124,11 +138,13 @@ def _table_page(page: _Page, rng: random.Random, words: Words, name: str, number
     for line, cells in enumerate([head, *body]):
         for column, cell in enumerate(cells):
             page.show(cell, MARGIN + 115 * column, y - 28 - 16 * line, bold=line == 0)
-    row, column = rng.randrange(len(rows)), rng.randrange(len(_COLUMNS))
-    title, unit = _COLUMNS[column]
-    value = table[row][column]
-    question = f"What is the {title.lower()} of gauge {rows[row]} at {name}?"
-    return PageQuestion(question, (value, f"{value} {unit}"), number, "table")
+    asked = []
+    for row in rng.sample(range(len(rows)), 2):
+        column = rng.randrange(len(_COLUMNS))
+        title, unit = _COLUMNS[column]
+        question = f"What is the {title.lower()} of gauge {rows[row]} at {name}?"
+        asked.append(PageQuestion(question, (table[row][column], f"{table[row][column]} {unit}"), number, "table"))
+    return asked
 
 
 def _file(pages: Sequence[bytes]) -> bytes:

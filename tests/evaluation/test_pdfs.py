@@ -24,15 +24,15 @@ def test_every_answer_stands_on_its_page_and_nowhere_else(pages: int) -> None:
     assert read.page_starts is not None
     assert len(read.page_starts) == pages
     texts = [" ".join(read.text[a:b].split()) for a, b in pairwise([*read.page_starts, len(read.text)])]
-    assert len(asked) == len({item.question for item in asked}) == 2 * pages
+    assert len(asked) == len({item.question for item in asked}) == 2 * pages + (2 * pages + 2) // 3
     assert {item.kind for item in asked} <= {*LAYOUTS, "page number"}
     for item in asked:
         assert any(answer in texts[item.page - 1] for answer in item.answers), item
-    # A station is named on its own page only, so a question has one page.
+    # Other pages may mention a station, but one has it as its title.
     for item in asked:
         if item.kind == "page number":
             name = item.question.removeprefix("On which page is ").removesuffix(" described?")
-            assert [number for number, text in enumerate(texts, 1) if f"{name}" in text] == [item.page]
+            assert [number for number, text in enumerate(texts, 1) if text.startswith(name)] == [item.page]
 
 
 class Reader:
@@ -62,10 +62,10 @@ class Reader:
 
 def test_answers_and_pages_are_counted_apart() -> None:
     figures = pdfs(Reader(8), pages=(8,), limit=None)
-    assert figures["n"] == figures["pages_8"]["n"] == 16
+    assert figures["n"] == figures["pages_8"]["n"] == 22
     assert (figures["accuracy"], figures["cited_page"], figures["find_page"]) == (100, 50, 100)
     assert {kind: row[-1] for kind, row in figures["by_kind"].items()} == {
-        "page number": 8, "text": 2, "table": 2, "two columns": 2, "three columns": 2,
+        "page number": 6, "text": 4, "table": 4, "two columns": 4, "three columns": 4,
     }  # fmt: skip
 
 
