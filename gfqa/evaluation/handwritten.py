@@ -39,11 +39,12 @@ def handwritten(
 ) -> dict[str, Any]:
     """Ask the questions about the checkout `root` ("…/owner__name") over about `tokens` tokens of it and of `haystack`.
 
-    The files that answer are always in the cache. Figures in percent, over the questions that have an answer: accuracy
-    (exactly an accepted answer), contains (one stands in what was said), f1, cited_file and cited_line (first citation),
-    cited_line@3, the passage search's find_file, find_line, find_line@5, and the baselines search_file, search_line (plain
-    search for the rarest word of the question) and bm25_file. Over all: auroc of the score, and absent_silent, how often
-    nothing was said where nothing is to be said. UsageError for a repository without questions, or not at their commit.
+    The files that answer are always in the cache, however many tokens they have. Figures in percent, over the questions
+    that have an answer: accuracy (exactly an accepted answer), contains (one stands in what was said), f1, cited_file and
+    cited_line (first citation), cited_line@3, the passage search's find_file, find_line, find_line@5, and the baselines
+    search_file, search_line (plain search for the rarest word of the question) and bm25_file. Over all: auroc of the score,
+    and absent_silent, how often nothing was said where nothing is to be said. UsageError for a repository without
+    questions, or not at their commit.
     """
     name = root.name.replace("__", "/")
     asked = questions(name)
@@ -51,8 +52,7 @@ def handwritten(
         known = ", ".join(sorted({record["repo"].replace("/", "__") for record in questions()}))
         raise UsageError(f"There are no handwritten questions about {root.name}.", hint=f"--repo FOLDER/{known}")
     documents = _documents(root, asked, tokens, answerer, haystack)
-    if limit is not None and limit < len(asked):
-        asked = random.Random(1).sample(asked, limit)
+    asked = _sample(asked, limit)
     memory = answerer.read(documents)
     answers = answerer.answer(memory, [record["q"] for record in asked])
     totals: dict[str, float] = defaultdict(float)
@@ -83,6 +83,16 @@ def handwritten(
         "n": len(present),
         "n_absent": len(silent),
     }
+
+
+def _sample(asked: list[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
+    """`limit` of the questions, with and without an answer in proportion."""
+    if limit is None or limit >= len(asked):
+        return asked
+    present, absent = ([record for record in asked if bool(record["a"]) is has] for has in (True, False))
+    count = min(max(1, round(limit * len(absent) / len(asked))), len(absent))
+    rng = random.Random(1)
+    return [*rng.sample(present, limit - count), *rng.sample(absent, count)]
 
 
 def is_right(text: str, accepted: Sequence[str]) -> bool:
@@ -125,17 +135,17 @@ def _documents(
     source = open_source(root)
     read = [source.read(item) for item in source.scan() if isinstance(item, Found)]
     texts = {document.path: document.text for document in read if not isinstance(document, Skipped)}
-    needed: dict[str, int] = {}
+    needed: set[str] = set()
     for record in asked:
         for path, line in record["places"]:
-            needed[path] = max(line, needed.get(path, 0))
-    for path, line in sorted(needed.items()):
-        if path not in texts or texts[path].count("\n") + 1 < line:
-            raise UsageError(
-                f"{root} has no line {line} of {path}, which a question refers to.",
-                hint=f"Check out commit {asked[0]['commit']} there.",
-            )
-    others = sorted(texts.keys() - needed.keys())
+            if path not in texts or texts[path].count("\n") + 1 < line:
+                raise UsageError(
+                    f"{root} has no line {line} of {path}, which a question refers to.",
+                    hint=f"Check out commit {asked[0]['commit']} there.",
+                )
+        # The first place is where it is decided; the others, documentation mostly, say it too.
+        needed.update(path for path, _ in record["places"][:1])
+    others = sorted(texts.keys() - needed)
     random.Random(0).shuffle(others)
     chosen, total = [], 0
     for path in [*sorted(needed), *others]:

@@ -34,12 +34,13 @@ def by_context(
     """Mean loss of `targets` documents (their first TARGET_TOKENS tokens) behind each context length in tokens.
 
     The text is the files of `repositories` in path order, or SQuAD's development paragraphs in theirs. Figures: loss_N in
-    nats a token and bits_per_byte_N for N tokens of context (0: none), curve and n. UsageError where the text is shorter
-    than the longest context.
+    nats a token and bits_per_byte_N for N tokens of context (0: none), loss_unrelated_N for the shortest length with the
+    end of the text as context instead (less where less is behind the targets), curve and n. UsageError where the text is
+    shorter than the longest context.
     """
     documents = _stream(repositories)
     encoded = [prompt.document_ids(reader.tokenizer, document.path, document.text) for document in documents]
-    longest = max(lengths, default=0)
+    longest = max(lengths)
     before = [0, *accumulate(len(ids) for ids, _ in encoded)]
     # Spread over as much text again as the longest context: more would have to be read first.
     usable = [
@@ -53,19 +54,21 @@ def by_context(
         )
     chosen = usable[:: max(1, len(usable) // targets)][:targets]
     chains = prefill_all(reader, documents[: max(chosen)])
-    losses: dict[int, float] = {}
-    tokens = size = 0
-    for length in (0, *sorted(set(lengths))):
-        total, tokens, size = 0.0, 0, 0
-        for number in chosen:
-            ids = encoded[number][0][:TARGET_TOKENS]
-            total += _loss(reader, _context(chains[:number], length), ids)
-            tokens += len(ids) - 1
-            size += sum(len(reader.tokenizer.piece_bytes(id)) for id in ids[1:])
-        losses[length] = total / tokens
+    read = {number: encoded[number][0][:TARGET_TOKENS] for number in chosen}
+    tokens = sum(len(ids) - 1 for ids in read.values())
+    size = sum(len(reader.tokenizer.piece_bytes(id)) for ids in read.values() for id in ids[1:])
+    losses = {
+        length: sum(_loss(reader, _context(chains[:number], length), ids) for number, ids in read.items()) / tokens
+        for length in (0, *sorted(set(lengths)))
+    }
+    # The control: as many keys to look at, of the other end of the text, which has little to do with the targets.
+    behind = slice(max(chosen) + 1, None)
+    elsewhere = _context(prefill_all(reader, _end(documents[behind], encoded[behind], min(lengths))), min(lengths))
+    unrelated = sum(_loss(reader, elsewhere, ids) for ids in read.values()) / tokens
     return {
         **{f"loss_{length}": loss for length, loss in losses.items()},
         **{f"bits_per_byte_{length}": loss * tokens / math.log(2) / size for length, loss in losses.items()},
+        f"loss_unrelated_{min(lengths)}": unrelated,
         "curve": {str(length): loss for length, loss in losses.items()},
         "target_tokens": tokens,
         "n": len(chosen),
@@ -81,6 +84,15 @@ def _stream(repositories: Sequence[Path]) -> list[Document]:
             raise UsageError(f"{root} is not a folder.", hint="Give the root of a repository.")
         documents += [Document(f"{root.name}/{f.path}", f.text) for f in read_repository(root, files=10_000)]
     return documents
+
+
+def _end(documents: Sequence[Document], encoded: Sequence[tuple[list[int], int]], length: int) -> list[Document]:
+    """The last documents that have `length` tokens together."""
+    count, total = 0, 0
+    while total < length and count < len(documents):
+        count += 1
+        total += len(encoded[-count][0])
+    return list(documents[len(documents) - count :])
 
 
 def _context(chains: Sequence[Chain], length: int) -> list[Chain]:

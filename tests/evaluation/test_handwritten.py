@@ -64,6 +64,14 @@ def test_an_oracle_scores_full(checkout: Path) -> None:
     assert figures["auroc"] == 1.0
 
 
+def test_a_sample_keeps_questions_without_an_answer() -> None:
+    asked = handwritten.questions("pallets/click")
+    drawn = handwritten._sample(asked, 10)
+    assert len({record["q"] for record in drawn}) == 10
+    assert sum(not record["a"] for record in drawn) == 2
+    assert handwritten._sample(asked, None) == asked
+
+
 def test_a_wrong_place_is_told_from_a_right_file(checkout: Path) -> None:
     class Astray(Oracle):
         def answer(self, memory, questions):  # type: ignore[no-untyped-def]
