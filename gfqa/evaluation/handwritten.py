@@ -43,8 +43,8 @@ def handwritten(
     that have an answer: accuracy (exactly an accepted answer), contains (one stands in what was said), f1, cited_file and
     cited_line (first citation), cited_line@3, the passage search's find_file, find_line, find_line@5, and the baselines
     search_file, search_line (plain search for the rarest word of the question) and bm25_file. Over all: auroc of the score,
-    and absent_silent, how often nothing was said where nothing is to be said. UsageError for a repository without
-    questions, or not at their commit.
+    and absent_silent, how often nothing was said where nothing is to be said; answers: what was said to each
+    question, the verdict and the first citation. UsageError for a repository without questions, or not at their commit.
     """
     name = root.name.replace("__", "/")
     asked = questions(name)
@@ -79,6 +79,14 @@ def handwritten(
         },
         "files": len(documents),
         "tokens": sum(answerer.tokens(document.text) for document in documents),
+        "answers": {
+            record["q"]: [
+                answer.text,
+                _verdict(record, answer),
+                *(f"{c.path}:{c.start_line}" for c in answer.citations[:1]),
+            ]
+            for record, answer in zip(asked, answers, strict=True)
+        },
         "commit": asked[0]["commit"],
         "n": len(present),
         "n_absent": len(silent),
@@ -98,6 +106,12 @@ def _sample(asked: list[dict[str, Any]], limit: int | None) -> list[dict[str, An
 def is_right(text: str, accepted: Sequence[str]) -> bool:
     """Whether an answer is one of those accepted, as code or after SQuAD's normalisation."""
     return same_code(text, accepted) or (bool(normalise(text)) and exact_match(text, accepted) == 1.0)
+
+
+def _verdict(record: dict[str, Any], answer: Answered) -> str:
+    if not answer.text:
+        return "silent" if record["a"] else "rightly silent"
+    return "right" if is_right(answer.text, record["a"]) else "wrong"
 
 
 def _judged(

@@ -71,7 +71,7 @@ def _bars(figures: dict[str, Any]) -> Any:
 
     rows = _numbers(figures)
     for name, value in figures.items():
-        if isinstance(value, dict) and name != "by_kind":
+        if isinstance(value, dict) and name not in ("by_kind", "answers"):
             rows += [(f"{name} {inner}", number) for inner, number in _numbers(value)]
     figure, axes = pyplot.subplots(figsize=(6, 0.6 + 0.24 * len(rows)), layout="constrained")
     axes.barh([name for name, _ in rows], [value for _, value in rows])

@@ -127,14 +127,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--tokens",
         type=int,
-        nargs="*",
+        nargs="+",
         default=[20_000],
         help="sizes of the cache for lookup and handwritten, in tokens",
     )
     parser.add_argument(
-        "--lengths", type=int, nargs="*", default=[4_096, 16_384], help="lengths for needle, pairs and loss, in tokens"
+        "--lengths", type=int, nargs="+", default=[4_096, 16_384], help="lengths for needle, pairs and loss, in tokens"
     )
-    parser.add_argument("--pages", type=int, nargs="*", default=[10, 40], help="sizes of the PDFs for pdf, in pages")
+    parser.add_argument("--pages", type=int, nargs="+", default=[10, 40], help="sizes of the PDFs for pdf, in pages")
     parser.add_argument("--trials", type=int, default=4, help="needles at each length and depth")
     parser.add_argument("--plots", type=Path, help="folder for PNG figures (needs matplotlib)")
     return parser

@@ -62,6 +62,10 @@ def test_an_oracle_scores_full(checkout: Path) -> None:
     wanted = ("accuracy", "contains", "cited_file", "cited_line", "find_line@5", "absent_silent")
     assert [figures[name] for name in wanted] == [100] * len(wanted)
     assert figures["auroc"] == 1.0
+    assert figures["answers"] == {
+        "how often is it retried?": ["7", "right", "limits.py:1"],
+        "which port?": ["", "rightly silent"],
+    }
 
 
 def test_a_sample_keeps_questions_without_an_answer() -> None:
