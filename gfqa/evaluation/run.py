@@ -26,7 +26,7 @@ MEASURES: dict[str, tuple[str, Measure]] = {
     ),
     "absent": (
         "E3b: score of questions whose article is not in the cache",
-        lambda a, o: unanswerable.absent_article(a, o.limit),
+        lambda a, o: unanswerable.absent_article(a, o.limit, o.articles),
     ),
     "unanswerable": (
         "E3b, harder: the paragraph is missing, others of its article are there",
@@ -136,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--pages", type=int, nargs="+", default=[10, 40], help="sizes of the PDFs for pdf, in pages")
     parser.add_argument("--trials", type=int, default=4, help="needles at each length and depth")
+    parser.add_argument("--articles", type=int, help="so many articles in the cache of absent; default: half of the 48")
     parser.add_argument("--plots", type=Path, help="folder for PNG figures (needs matplotlib)")
     return parser
 

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from gfqa.errors import UsageError
 from gfqa.evaluation.answerer import Answerer
 from gfqa.evaluation.scoring import auroc, best_threshold, exact_match, f1
 from gfqa.evaluation.squad import Asked, by_document, development_set, sample
@@ -70,22 +71,32 @@ def adversarial(answerer: Answerer, limit: int | None = None) -> dict[str, Any]:
     }
 
 
-def absent_article(answerer: Answerer, limit: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """E3b: one cache of a random half of the articles; questions of all articles are asked.
+def absent_article(
+    answerer: Answerer, limit: int | None = None, articles: int | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """E3b: one cache of `articles` random articles (half of them); questions of all are asked.
 
-    Figures: AUROC of `score`, the mean score of both kinds, and how many of each were answered, in percent.
+    limit: half of it of articles in the cache, half of others. Figures: AUROC of `score`, the mean score of both kinds, and
+    how many of each were answered, in percent. UsageError where no article would be absent, or none present.
     """
     titles = sorted({item.article for item in development_set()})
-    kept = set(random.Random(seed).sample(titles, (len(titles) + 1) // 2))
-    items = sample(development_set(), limit)
+    count = (len(titles) + 1) // 2 if articles is None else articles
+    if not 0 < count < len(titles):
+        raise UsageError(f"{count} of {len(titles)} articles cannot be in the cache.", hint="--articles 24")
+    kept = set(random.Random(seed).sample(titles, count))
+    share = None if limit is None else max(1, limit // 2)
+    present = sample([item for item in development_set() if item.article in kept], share)
+    absent = sample([item for item in development_set() if item.article not in kept], share)
     documents = dict.fromkeys(item.document for item in development_set() if item.article in kept)
-    answers = answerer.answer(answerer.read(list(documents)), [item.question for item in items])
-    labels = [item.article in kept for item in items]
+    memory = answerer.read(list(documents))
+    answers = answerer.answer(memory, [item.question for item in (*present, *absent)])
+    labels = [True] * len(present) + [False] * len(absent)
     return {
         **_separation([answer.score for answer in answers], labels),
-        "present_found": _share([bool(a.text) for a, label in zip(answers, labels, strict=True) if label]),
-        "absent_found": _share([bool(a.text) for a, label in zip(answers, labels, strict=True) if not label]),
-        "articles_kept": len(kept),
+        "present_found": _share([bool(answer.text) for answer in answers[: len(present)]]),
+        "absent_found": _share([bool(answer.text) for answer in answers[len(present) :]]),
+        "articles_kept": count,
+        "tokens": sum(answerer.tokens(document.text) for document in documents),
     }
 
 

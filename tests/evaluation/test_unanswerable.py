@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gfqa.errors import UsageError
 from gfqa.evaluation import squad, unanswerable
 from gfqa.evaluation.answerer import Answered, Document
 from tests.evaluation.test_measures import Oracle
@@ -51,4 +52,7 @@ def test_half_of_the_articles_are_absent() -> None:
     # The oracle knows an answer and says so where any document holds its words, so the short ones mislead it.
     assert figures["auroc"] > 0.75
     assert figures["present_found"] == 100 > figures["absent_found"]
-    assert unanswerable.absent_article(Oracle({}), 50)["auroc"] == 0.5
+    silent = unanswerable.absent_article(Oracle({}), 50, articles=2)
+    assert (silent["auroc"], silent["n"], silent["articles_kept"]) == (0.5, 50, 2)
+    with pytest.raises(UsageError, match="48 of 48"):
+        unanswerable.absent_article(Oracle({}), 50, articles=48)
