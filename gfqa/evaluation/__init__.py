@@ -1,4 +1,4 @@
-"""Measures of a reader: reading comprehension, code look-up, needles, knowing what is not there. `gfqa eval --help`.
+"""Measures of a reader: comprehension, code look-up, needles, PDFs, what is not there. `gfqa eval --help`.
 
 `run(arguments)` is the command; `measure(names, model, device, ...)` gives the results to a program.
 """
