@@ -18,6 +18,9 @@ from torch import Tensor
 from gfqa.answer import prompt
 from gfqa.answer.sampling import GREEDY, Sampler, Sampling
 
+CYCLES = 4
+"""An answer that says the same so many times in a row is ended."""
+
 
 class Pieces(prompt.Encoder, Protocol):
     """What the decode loop needs of a tokenizer."""
@@ -177,7 +180,9 @@ class _Row:
             self._pooled = mass if self._pooled is None else self._pooled + mass
         self._text.feed(self._tokenizer.piece_bytes(token))
         self.unread = [token]
-        self.finished = len(self._ids) >= self._max_tokens or self._text.stopped
+        # A reader that answers in a few words has lost its way where it repeats itself; digits may.
+        lost = self._none is not None and not self._text.text[-1:].isdigit() and _loops(self._ids)
+        self.finished = len(self._ids) >= self._max_tokens or self._text.stopped or lost
 
     def generated(self) -> Generated:
         """The answer, once finished."""
@@ -194,6 +199,14 @@ class _Row:
             self.state,
             tuple(self.unread),
         )
+
+
+def _loops(ids: Sequence[int]) -> bool:
+    """Whether the last ids are one to four ids, CYCLES times over."""
+    return any(
+        len(ids) >= CYCLES * period and all(ids[-n] == ids[-n - period] for n in range(1, (CYCLES - 1) * period + 1))
+        for period in range(1, 5)
+    )
 
 
 def pool_attention(layers: Sequence[Tensor]) -> Tensor:

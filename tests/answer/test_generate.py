@@ -69,7 +69,7 @@ def test_control_pieces_are_never_said_and_the_answer_is_never_empty() -> None:
 
 
 def test_the_longest_answer() -> None:
-    assert generate(Script({65: 20.0}), BYTES, [1], max_tokens=5).text == "AAAAA"
+    assert generate(Script(*says(b"ABCDEFGH")), BYTES, [1], max_tokens=5).text == "ABCDE"
 
 
 def test_mass_is_summed_over_the_answer_and_absent_without_gold() -> None:
@@ -107,3 +107,11 @@ def test_without_control_pieces_it_stops_at_the_next_turn_and_scores_by_probabil
     assert answer.score == pytest.approx(1.0, abs=1e-4)
     unsure = generate(Script({65: 0.0}), World(), [1], max_tokens=3)
     assert unsure.score == pytest.approx(1 / 261, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [("src//////////", "src////"), ("so so so so so so", "so so so so"), ("1000000000", "1000000000"), ("aaa", "aaa")],
+)
+def test_an_answer_that_repeats_itself_is_ended(said: str, kept: str) -> None:
+    assert generate(Script(*says(said.encode())), BYTES, [1]).text == kept
