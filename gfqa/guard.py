@@ -52,7 +52,8 @@ class Commands(TyperGroup):
         if complete_var is None and (help := self._help(given)) is not None:
             code = _run(lambda: console.block(help), console)
         else:
-            code = _run(lambda: run(given, "gfqa", complete_var, False, windows_expand_args, **extra), console)
+            resumes = not _RESUMABLE.isdisjoint(given[:2])
+            code = _run(lambda: run(given, "gfqa", complete_var, False, windows_expand_args, **extra), console, resumes)
         if standalone_mode:
             sys.exit(code)
         return code
@@ -80,6 +81,10 @@ class Commands(TyperGroup):
             raise _Carried(error) from error
 
 
+_RESUMABLE = {"ingest", "watch", "rebuild"}
+"""The commands that go on where they were interrupted; the others have nothing to go on with."""
+
+
 def _wants_json(options: Sequence[str]) -> bool:
     """Whether errors, too, are to be JSON: as the flags will be read once parsed, which an error may prevent."""
     formats = {following for option, following in pairwise(options) if option == "--format"}
@@ -99,13 +104,15 @@ class _Failure(NamedTuple):
     hint: str | None = None
 
 
-def _run(command: Callable[[], Any], console: Console) -> int:
+def _run(command: Callable[[], Any], console: Console, resumes: bool = False) -> int:
     try:
         code = command()
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except BaseException as error:
         failure = _failure(error.error if isinstance(error, _Carried) else error)
+        if failure is not None and resumes and failure.code in (130, 143):
+            failure = failure._replace(hint="Finished documents are kept: run the same command to go on.")
         if failure is None:
             raise
     if failure.code:
@@ -121,7 +128,7 @@ def _failure(error: BaseException) -> _Failure | None:
         case GfqaError():
             return _Failure(error.exit_code, error.message, error.hint)
         case KeyboardInterrupt():
-            return _Failure(130, "Interrupted.", "Finished documents are kept: run the same command to go on.")
+            return _Failure(130, "Interrupted.")
         case Terminated():
             return _Failure(128 + error.number, "Terminated.")
         case BrokenPipeError():

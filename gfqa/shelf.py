@@ -6,6 +6,8 @@ A shelf is the set of chains, each once, in the order of their keys; `gfqa.memor
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from gfqa.answer.prompt import tokenizer_identity
 from gfqa.cachestore import DocumentEntry, Manifest, MemoryArrays, Store
 from gfqa.errors import CacheError, UsageError
 from gfqa.tokenizer import Tokenizer
+
+_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 STDIN = "<stdin>"
 """The path of a document from standard input."""
@@ -157,7 +161,14 @@ def changed_documents(texts: Texts) -> tuple[str, ...]:
 def file_of(origin: Origin) -> Path:
     """Where the document lies on the disk; for standard input a path that means nothing."""
     root = Path(origin.entry.source)
-    return root / origin.entry.path if root.is_dir() else root
+    if not root.is_dir():
+        return root
+    path = root / origin.entry.path
+    if "\\x" not in origin.entry.path or os.path.lexists(path):
+        return path
+    # Bytes of a name that are no UTF-8 are written \xff in a document's path; the file has the bytes themselves.
+    raw = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode("ascii")), os.fsencode(origin.entry.path))
+    return root / os.fsdecode(raw)
 
 
 def has_changed(origin: Origin) -> bool:

@@ -127,7 +127,10 @@ def _quote(console: Console, quote: str) -> None:
         parts = [line]
         if console.width is not None and len(INDENT) + len(line) > console.width:
             room = max(20, console.width - len(INDENT))
-            parts = textwrap.wrap(line, room, drop_whitespace=False, break_on_hyphens=False) or [line]
+            # The indentation of code is kept, the space at which a line is folded is not.
+            own = line[: len(line) - len(line.lstrip())]
+            parts = textwrap.wrap(line.strip(), max(20, room - len(own)), break_on_hyphens=False) or [line]
+            parts = [own + part for part in parts]
         for part in parts:
             console.line(INDENT + part, "dim")
 

@@ -70,8 +70,20 @@ def cache_list(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def cache(console: Console, row: Mapping[str, Any], documents: Sequence[Mapping[str, Any]]) -> None:
     """`caches show`: the cache, then one line a document."""
-    plain = {key: value for key, value in row.items() if key not in ("created", "updated", "bytes")}
-    console.record({**plain, "size": size(row["bytes"]), "age": age(row["updated"]), "made": date(row["created"])})
+    console.record(
+        {
+            "name": row["name"],
+            "model": row["model"],
+            "layout": row["layout"],
+            "sources": ", ".join(row["sources"]),
+            "documents": f"{row['document_count']:,}",
+            "tokens": f"{row['tokens']:,}",
+            "size": size(row["bytes"]),
+            "imported": "yes" if row["imported"] else "no",
+            "age": age(row["updated"]),
+            "made": date(row["created"]),
+        }
+    )
     console.line()
     console.table([("TOKENS", "BYTES", "PATH"), *((f"{d['tokens']}", f"{d['bytes']}", d["path"]) for d in documents)])
 

@@ -35,8 +35,8 @@ def check_name(text: str) -> str:
     """The name, or UsageError if it cannot be the name of a cache."""
     if not is_name(text):
         raise UsageError(
-            f"{text!r} cannot be the name of a cache",
-            hint="use up to 100 letters, digits, '.', '_' and '-', starting with a letter, digit or '_'",
+            f"{text!r} cannot be the name of a cache.",
+            hint="Use up to 100 letters, digits, '.', '_' and '-', starting with a letter, digit or '_'.",
         )
     return text
 
@@ -44,8 +44,8 @@ def check_name(text: str) -> str:
 def damaged_cache(name: str, what: str) -> CacheError:
     """The error for a cache that cannot be read as it is."""
     return CacheError(
-        f"the cache {name!r} is damaged: {what}",
-        hint="ingest its sources again: what is damaged is read anew (add --replace if its manifest is damaged)",
+        f"The cache {name!r} is damaged: {what}.",
+        hint="Ingest its sources again: what is damaged is read anew (add --replace if its manifest is damaged).",
     )
 
 

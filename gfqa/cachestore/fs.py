@@ -117,12 +117,12 @@ def make_dir(path: Path) -> None:
 
 @contextlib.contextmanager
 def explained(verb: str, path: Path) -> Iterator[None]:
-    """Turns an OSError of the body into a GfqaError: "cannot <verb> <path>: <reason>"."""
+    """Turns an OSError of the body into a GfqaError: "Cannot <verb> <path>: <reason>."."""
     try:
         yield
     except OSError as error:
         reason = (error.strerror or "input/output error").lower()
-        raise GfqaError(f"cannot {verb} {path}: {reason}", hint=_HINTS.get(error.errno or 0)) from error
+        raise GfqaError(f"Cannot {verb} {path}: {reason}.", hint=_HINTS.get(error.errno or 0)) from error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -131,8 +131,8 @@ def _write_all(descriptor: int, data: bytes) -> None:
         rest = rest[system.write(descriptor, rest) :]
 
 
-_FULL = "free some space on that disk, or move the store with GFQA_HOME, and run the command again"
-_DENIED = "check the owner and permissions of that directory, or move the store with GFQA_HOME"
+_FULL = "Free some space on that disk, or move the store with GFQA_HOME, and run the command again."
+_DENIED = "Check the owner and permissions of that directory, or move the store with GFQA_HOME."
 _HINTS: Final = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,

@@ -163,8 +163,8 @@ class PackReader:
 def newer_format(path: Path, version: int) -> CacheError:
     """The error for a file of a format this gfqa does not know."""
     return CacheError(
-        f"{path} has store format version {version}, and this gfqa reads version {FORMAT_VERSION}",
-        hint="use the newer gfqa that wrote it",
+        f"{path} has store format version {version}, and this gfqa reads version {FORMAT_VERSION}.",
+        hint="Use the newer gfqa that wrote it.",
     )
 
 

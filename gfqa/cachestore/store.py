@@ -97,8 +97,8 @@ class Store:
         except FileNotFoundError:
             names = ", ".join(self.names())
             raise CacheError(
-                f"there is no cache named {name!r}",
-                hint=f"the caches are: {names}" if names else "there are no caches yet: `gfqa ingest PATH` makes one",
+                f"There is no cache named {name!r}.",
+                hint=f"Caches: {names}." if names else "There is no cache yet: gfqa ingest PATH makes one.",
             ) from None
         except OSError as error:
             raise damaged_cache(name, f"cannot read {path}: {(error.strerror or 'error').lower()}") from error
@@ -131,19 +131,19 @@ class Store:
         """
         several = (manifests,) if isinstance(manifests, Manifest) else tuple(manifests)
         if not several:
-            raise CacheError("no cache was named")
+            raise CacheError("No cache was named.")
         identity = several[0].identity
         for other in several[1:]:
             difference = other.identity.difference(identity)
             if difference:
-                raise CacheError(f"the caches {several[0].name!r} and {other.name!r} do not go together: {difference}")
+                raise CacheError(f"The caches {several[0].name!r} and {other.name!r} do not go together: {difference}.")
         wanted = [(manifest, list(manifest.chains)) for manifest in several]
         return self._following(wanted, lambda chains: read_memory(self.packs, identity, chains))
 
     def load_chain(self, manifest: Manifest, chain_key: str) -> ChainData:
         """One chain with its snapshot. CacheError if the manifest lacks it or its bytes are damaged."""
         if chain_key not in manifest.chains:
-            raise CacheError(f"the cache {manifest.name!r} has no chain {chain_key[:12]}")
+            raise CacheError(f"The cache {manifest.name!r} has no chain {chain_key[:12]}.")
         return self._following(
             [(manifest, [chain_key])], lambda chains: read_chain(self.packs, manifest.identity, chains[chain_key])
         )
@@ -179,7 +179,7 @@ class Store:
                 return maintenance.collect(self, released)
             except CacheError as error:
                 raise CacheError(
-                    f"the cache {name!r} is removed, but its bytes are still there: {error.message}", hint=error.hint
+                    f"The cache {name!r} is removed, but its bytes are still there: {error.message}", hint=error.hint
                 ) from error
 
     def rename(self, old: str, new: str, timeout: float = 30.0) -> None:
@@ -190,7 +190,7 @@ class Store:
         with self.locked(timeout):
             if target.exists():
                 raise UsageError(
-                    f"there is a cache named {new!r} already", hint="remove it first, or choose another name"
+                    f"There is a cache named {new!r} already.", hint="Remove it first, or choose another name."
                 )
             fs.rename(source, target)
 
@@ -252,7 +252,8 @@ class Store:
                 lock.acquire()
             except Timeout:
                 raise Busy(
-                    f"another gfqa process is writing to {self.root}", hint="run the command again when it is done"
+                    f"Another gfqa process is writing to {self.root}, still after {timeout:.0f} s.",
+                    hint="Run the command again when it is done.",
                 ) from None
         try:
             for directory in (self.root, self.caches, self.packs, self.tokenizers):
@@ -310,7 +311,7 @@ class Store:
                 if any(key not in now.chains for now, (_, keys) in zip(current, wanted) for key in keys):
                     break
         names = ", ".join(repr(manifest.name) for manifest in current)
-        raise CacheChanged(f"the cache {names} was changed by another process while it was read")
+        raise CacheChanged(f"The cache {names} was changed by another process while it was read.")
 
 
 def _blame(manifests: Sequence[Manifest], error: DamagedPack) -> CacheError:

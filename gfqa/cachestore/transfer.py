@@ -72,7 +72,7 @@ def export_chunks(store: Store, name: str) -> Iterator[bytes]:
         "ascii"
     )
     if len(head) > MAX_HEAD_BYTES:
-        raise CacheError(f"the cache {name!r} has too many documents for one exported file")
+        raise CacheError(f"The cache {name!r} has too many documents for one exported file.")
     yield f"gfqa-export {EXPORT_VERSION} {hashlib.sha256(head).hexdigest()} {len(head)}\n".encode("ascii")
     yield head
     for pack, locations in itertools.groupby(ordered, key=lambda location: location.pack):
@@ -84,7 +84,7 @@ def export_chunks(store: Store, name: str) -> Iterator[bytes]:
             raise damaged_cache(name, f"{pack}: {error}") from error
         except PackGone as error:
             raise CacheError(
-                f"the cache {name!r} was changed by another process, or is damaged: {error}", hint="export it again"
+                f"The cache {name!r} was changed by another process, or is damaged: {error}.", hint="Export it again."
             ) from error
 
 
@@ -92,15 +92,15 @@ def read_head(file: IO[bytes], shown: str) -> Export:
     """The head of the export in `file`, checked. shown: what messages call the file. CacheError for anything else."""
     match = _FIRST_LINE.fullmatch(file.readline(_MAX_LINE))
     if match is None:
-        raise CacheError(f"{shown} is no exported cache", hint="`gfqa caches export NAME FILE` makes one")
+        raise CacheError(f"{shown} is no exported cache.", hint="gfqa caches export NAME FILE makes one.")
     version, digest, size = int(match[1]), match[2].decode(), int(match[3])
     if version != EXPORT_VERSION:
         raise CacheError(
-            f"{shown} has export format version {version}, and this gfqa reads version {EXPORT_VERSION}",
-            hint="use the newer gfqa that wrote it",
+            f"{shown} has export format version {version}, and this gfqa reads version {EXPORT_VERSION}.",
+            hint="Use the newer gfqa that wrote it.",
         )
     if size > MAX_HEAD_BYTES:
-        raise CacheError(f"{shown} claims a list of documents of {size} bytes, more than is allowed")
+        raise CacheError(f"{shown} claims a list of documents of {size} bytes, more than is allowed.")
     data = _read_exactly(file, size, shown)
     if hashlib.sha256(data).hexdigest() != digest:
         raise _damaged(shown, "its list of documents does not match its checksum")
@@ -220,4 +220,4 @@ def _read_exactly(file: IO[bytes], size: int, shown: str) -> bytes:
 
 
 def _damaged(shown: str, what: str) -> CacheError:
-    return CacheError(f"{shown} cannot be imported: {what}", hint="export the cache again, and copy the file whole")
+    return CacheError(f"{shown} cannot be imported: {what}.", hint="Export the cache again, and copy the file whole.")

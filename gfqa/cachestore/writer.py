@@ -241,7 +241,9 @@ class StoreWriter:
         while key is not None:
             header = self._find(TOKENS, key) if is_key(key) else None
             if header is None or header.identity != self.identity.digest:
-                raise CacheError(f"the store does not hold {document.path} whole and undamaged", hint="ingest it again")
+                raise CacheError(
+                    f"The store does not hold {document.path} whole and undamaged.", hint="Ingest it again."
+                )
             segments.insert(0, self._stored[TOKENS, key][-1].location)
             key = header.parent
         keeps_snapshot = self.identity.layout == "chained" and self._find(SNAPSHOT, document.chain) is not None
@@ -315,8 +317,8 @@ def last_commit(store: Store, name: str, identity: Identity, *, replace: bool = 
     difference = previous.identity.difference(identity)
     if difference and not replace:
         raise CacheError(
-            f"the cache {name!r} was made with {difference}",
-            hint=f"read it again with the model in use: gfqa caches rebuild {name}; choose another --name, or pass "
-            "--replace to make the cache anew from these sources",
+            f"The cache {name!r} was made with {difference}.",
+            hint=f"Read it again with the model in use: gfqa caches rebuild {name}; choose another --name, or pass "
+            "--replace to make the cache anew from these sources.",
         )
     return previous

@@ -163,7 +163,7 @@ def remove_cache(
     if as_json:
         console.json({"schema": 1, "removed": names, "freed_bytes": freed})
     else:
-        console.note(f"Removed {joined(names)}: {freed:,} bytes freed.")
+        console.note(f"Removed {joined(names)}: {size(freed)} freed.")
 
 
 @app.command("prune")

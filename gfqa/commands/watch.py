@@ -47,6 +47,7 @@ def watch(
 
     try:
         reader = open_model(model, device)
+        watching = False
         for refresh in refreshes(
             paths, reader=reader, home=config.home(), name=name, limits=limits, interval=interval, debounce=debounce
         ):
@@ -55,6 +56,9 @@ def watch(
             elif refresh.error is not None:
                 error = refresh.error
                 console.error(error.exit_code, error.message, error.hint)
+            if not watching:
+                watching = True
+                console.note("Watching for changes; Ctrl-C stops.")
     except KeyboardInterrupt:
         code = 130
     except Terminated as terminated:

@@ -99,7 +99,7 @@ def test_a_held_store_is_busy_for_writers_and_open_for_readers(tmp_path):
             lambda: store.prune(timeout=0.2),
         ):
             started = time.monotonic()
-            with pytest.raises(Busy, match="another gfqa process is writing"):
+            with pytest.raises(Busy, match="Another gfqa process is writing"):
                 use()
             assert time.monotonic() - started < 5
         assert same_memory(store.load(["c"])[1], [1], documents, identity())

@@ -341,7 +341,7 @@ def test_three_hundred_kills(scratch, small_packs):
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("not a directory")
-    with pytest.raises(GfqaError, match=r"cannot create .*/file/home"):
+    with pytest.raises(GfqaError, match=r"Cannot create .*/file/home"):
         Store.open(tmp_path / "file" / "home", create=True)
     with pytest.raises(CacheError):
         Store.open(tmp_path / "file" / "home").manifest("c")

@@ -134,7 +134,7 @@ def test_the_message_names_cache_file_and_documents(store):
     path.write_bytes(data)
     with pytest.raises(CacheError, match=r"'c' is damaged: .*\.pack: .*checksum \(needed by file_2.txt\)") as caught:
         read_all(store)
-    assert "ingest its sources again" in str(caught.value.hint)
+    assert "Ingest its sources again" in str(caught.value.hint)
 
 
 def test_ingest_replaces_exactly_what_is_damaged(tmp_path):

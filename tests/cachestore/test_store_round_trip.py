@@ -266,7 +266,7 @@ def test_names_that_are_not_possible(store, name):
 def test_a_missing_cache_is_named_with_those_that_exist(store, tmp_path):
     with pytest.raises(CacheError, match="'nothing'") as caught:
         store.manifest("nothing")
-    assert "no caches yet" in str(caught.value.hint)
+    assert "no cache yet" in str(caught.value.hint)
     ingest(store, "one", [1])
     ingest(store, "two", [2])
     assert store.names() == ["one", "two"]

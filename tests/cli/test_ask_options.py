@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +117,17 @@ def test_a_citation_says_whether_its_file_changed(asked: Run, project: Path) -> 
     assert changed == {".gitignore": False, "app.py": True, "docs/guide.md": False, "notes.txt": True}
     shown = [line for line in asked("q").out.splitlines() if line.endswith("  (changed since the ingest)")]
     assert sorted(line.split(":")[0] for line in shown) == ["app.py", "notes.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no UTF-8")
+def test_a_file_whose_name_is_no_utf_8_is_found_again(gfqa: Run, tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    file = Path(os.fsdecode(os.fsencode(tmp_path / "odd") + b"/bad\xff.txt"))
+    file.write_text("one")
+    gfqa("ingest", tmp_path / "odd")
+    assert gfqa("ask", "q", "--json", *QUICK).json["stale"] is False
+    file.write_text("another")
+    assert gfqa("ask", "q", "--json", *QUICK).json["stale"] is True
 
 
 def test_a_citation_that_the_cache_does_not_hold_is_marked(asked: Run, monkeypatch: pytest.MonkeyPatch) -> None:

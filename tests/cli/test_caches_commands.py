@@ -388,6 +388,7 @@ def test_list_fits_a_terminal(gfqa: Run, project: Path, tmp_path: Path, monkeypa
 def test_show_says_age_and_how_it_was_made(gfqa: Run, project: Path) -> None:
     gfqa("ingest", project)
     shown = gfqa("caches", "show", "proj").out
+    assert "imported: no" in shown
     for words in ("model: tiny", "layout: independent", "age: ", "made: 20", "tokens: ", "size: ", "docs/guide.md"):
         assert words in shown
     assert views_caches.age(0).endswith("days")
