@@ -24,9 +24,9 @@ Name = Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="NAM
 
 
 @app.command("list")
-def list_caches(as_json: AsJson = False) -> None:
+def list_caches(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Each cache with its documents, tokens, bytes, age, model and sources."""
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     rows = []
     for name in store.names():
         try:
@@ -40,9 +40,9 @@ def list_caches(as_json: AsJson = False) -> None:
 
 
 @app.command("show")
-def show_cache(name: Name, as_json: AsJson = False) -> None:
+def show_cache(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """One cache and every document in it."""
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     manifest = store.manifest(name)
     documents = [
         {"source": entry.source, "path": entry.path, "tokens": entry.n_tokens, "bytes": entry.size}
@@ -63,9 +63,10 @@ def print_text(
         bool, typer.Option("--raw", help="The very characters, also those a terminal would act on.")
     ] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Print a document as the cache holds it; its lines are those that citations count."""
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     from gfqa.caches import Texts, find_document, tokenizer_of
 
     manifest = store.manifest(name)
@@ -93,9 +94,10 @@ def verify_caches(
         list[str] | None, typer.Argument(autocompletion=complete_cache, metavar="[NAME…]", help="Caches; default: all.")
     ] = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Read every byte of caches and check it: checksums, names, sizes, finite numbers. Exit 3 if any is damaged."""
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     from gfqa.cachestore import maintenance
 
     rows: list[dict[str, Any]] = []
@@ -123,9 +125,10 @@ def diff_caches(
     first: Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="A")],
     second: Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="B")],
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """What cache B has more, less or otherwise than cache A, by path and content."""
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     from gfqa.caches import difference
 
     result = difference(store.manifest(first), store.manifest(second)).to_json()
@@ -140,9 +143,10 @@ def rename_cache(
     old: Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="OLD")],
     new: Annotated[str, typer.Argument(metavar="NEW")],
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Give a cache another name. Nothing is read again."""
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     store.rename(old, new)
     if as_json:
         console.json({"schema": 1, "renamed": old, "name": new})
@@ -152,10 +156,12 @@ def rename_cache(
 
 @app.command("remove")
 def remove_cache(
-    names: Annotated[list[str], typer.Argument(autocompletion=complete_cache, metavar="NAME…")], as_json: AsJson = False
+    names: Annotated[list[str], typer.Argument(autocompletion=complete_cache, metavar="NAME…")],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Remove caches, and every byte no other cache needs."""
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     for name in names:
         if name not in store.names():
             store.manifest(name)
@@ -178,12 +184,13 @@ def prune_caches(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Remove bytes no cache needs, and caches that are too old or too many.
 
     Age counts from the last ingest: asking leaves no trace. What an ingest interrupted within the last day has read is kept.
     """
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     age = None if older_than is None else units.seconds(older_than)
     most = None if max_size is None else units.byte_count(max_size)
     pruned = store.prune_caches(older_than=age, max_bytes=most, dry_run=dry_run)
@@ -202,9 +209,10 @@ def export_cache(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="A new file; - is standard output.")],
     force: Annotated[bool, typer.Option("--force", "-f", help="Write over a file that is there.")] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a cache as one file, for another machine. The file holds the documents' text: guard it like the documents."""
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     from gfqa.caches import export_file
     from gfqa.cachestore.transfer import export_chunks
 
@@ -238,12 +246,13 @@ def import_cache(
     ] = False,
     model: Model = None,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Bring an exported cache in. Every byte is checked, but who made it decides what it answers.
 
     Its numbers are never reused by an ingest unless you --trust it; `caches rebuild` computes them anew from its text.
     """
-    console = Console(as_json=as_json)
+    console = Console(as_json=as_json, quiet=quiet)
     if file == "-" and sys.stdin.isatty():
         raise UsageError("- reads standard input, but nothing is piped into it.")
     if file != "-" and not Path(file).is_file():

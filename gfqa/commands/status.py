@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from gfqa import views_caches
-from gfqa.commands.shared import AsJson, open_store
+from gfqa.commands.shared import AsJson, Quiet, open_store
 from gfqa.console import Console
 from gfqa.errors import CacheError
 
@@ -18,13 +18,14 @@ def status(
         bool, typer.Option("--exit-code", help="Exit 3 if an ingest would find anything to do.")
     ] = False,
     as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Which documents have changed, are new, or are gone. Reads no model and writes nothing.
 
     \b
     gfqa status myrepo --exit-code || gfqa ingest ~/src/myrepo
     """
-    console, store = Console(as_json=as_json), open_store()
+    console, store = Console(as_json=as_json, quiet=quiet), open_store()
     from gfqa.status import Status, compare
 
     rows: list[dict[str, Any]] = []

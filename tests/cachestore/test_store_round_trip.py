@@ -272,7 +272,7 @@ def test_a_missing_cache_is_named_with_those_that_exist(store, tmp_path):
     assert store.names() == ["one", "two"]
     with pytest.raises(CacheError) as caught:
         store.remove("nothing")
-    assert str(caught.value.hint).endswith("one, two")
+    assert str(caught.value.hint).endswith("one, two.")
 
 
 def test_reading_a_store_that_does_not_exist_creates_nothing(tmp_path):

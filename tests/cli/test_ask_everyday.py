@@ -76,7 +76,8 @@ def test_long_lines_stay_blocks_on_80_columns(start: Start, gfqa: Run, tmp_path:
     assert "\x1b[2m" in shown
     # In a pipe nothing is folded.
     piped = gfqa(*question).out.splitlines()
-    assert "".join(line[4:] for line in quoted) == "".join(line[4:] for line in piped if line.startswith(" "))
+    shown, whole = "".join(quoted), "".join(line for line in piped if line.startswith(" "))
+        assert "".join(shown.split()) == "".join(whole.split())
     assert max(map(len, piped)) > 80
 
 
@@ -169,3 +170,41 @@ def test_a_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sys.stdout", pipe)
     Console().table(rows)
     assert [tuple(line.split("\t")) for line in pipe.getvalue().splitlines()] == rows
+
+
+def test_a_folded_quote_keeps_the_edge_of_its_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gfqa import views
+    from gfqa.console import Console
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    line = "the default priority value is fifty, and the maximum"  # its 37th character is a space
+    for own in ("", "    "):
+        stream = Terminal()
+        monkeypatch.setattr("sys.stdout", stream)
+        views._quote(Console(), own + line)
+        shown = stream.getvalue().splitlines()
+        edge = views.INDENT + own
+        assert len(shown) > 1
+        assert all(len(part) <= 40 and part.startswith(edge) and part[len(edge)] != " " for part in shown)
+        assert " ".join(part.strip() for part in shown) == line
+
+
+def test_an_interrupted_question_has_nothing_to_go_on_with(
+    gfqa: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gfqa import ask as use_case
+
+    def interrupted(*arguments: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    gfqa("ingest", project)
+    monkeypatch.setattr(use_case, "ask", interrupted)
+    result = gfqa("ask", "q")
+    assert result.code == 130
+    assert result.err == "gfqa: Interrupted.\n"

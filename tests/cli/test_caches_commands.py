@@ -311,7 +311,10 @@ def test_a_rebuild_that_fails_leaves_the_old_cache_and_resumes(
 
     with monkeypatch.context() as patch:
         patch.setattr(SegmentReader, "read", failing)
-        assert gfqa("caches", "rebuild", "proj").code == 130
+        interrupted = gfqa("caches", "rebuild", "proj")
+        assert interrupted.code == 130
+        assert "run the same command to go on" in interrupted.err
+        calls.clear()
     assert next(home.rglob("*.manifest")).read_bytes() == manifest
     assert gfqa("ask", "q", "--model", other_model).code == 0
     resumed = gfqa("caches", "rebuild", "proj", "--json").json
