@@ -76,8 +76,8 @@ def test_long_lines_stay_blocks_on_80_columns(start: Start, gfqa: Run, tmp_path:
     assert "\x1b[2m" in shown
     # In a pipe nothing is folded.
     piped = gfqa(*question).out.splitlines()
-    shown, whole = "".join(quoted), "".join(line for line in piped if line.startswith(" "))
-        assert "".join(shown.split()) == "".join(whole.split())
+    whole = "".join(line for line in piped if line.startswith(" "))
+    assert "".join("".join(quoted).split()) == "".join(whole.split())
     assert max(map(len, piped)) > 80
 
 
