@@ -78,11 +78,11 @@ def read_again(
             device=memory.reader.device,
             max_tokens=max_tokens,
             sampling=sampling,
-            on_text=on_text,
+            on_text=_once_it_says_something(on_text),
             accept=partial(_enough, likely),
         )
         score = likely(again.score)
-        if again.found:
+        if again.found and _says_something(again.text):
             return Second(again, number, score, read)
         best = max(best, score)
     return Second(None, None, best, read)
@@ -90,6 +90,27 @@ def read_again(
 
 def _enough(likely: Callable[[float], float], again: float) -> bool:
     return likely(again) >= FOUND
+
+
+def _says_something(text: str) -> bool:
+    """Whether there is a letter or a digit: an answer of punctuation is none."""
+    return any(character.isalnum() for character in text)
+
+
+def _once_it_says_something(on_text: Callable[[str], None]) -> Callable[[str], None]:
+    """on_text, held back until it is more than punctuation."""
+    held, speaking = "", False
+
+    def show(chunk: str) -> None:
+        nonlocal held, speaking
+        if speaking:
+            on_text(chunk)
+            return
+        held += chunk
+        if speaking := _says_something(held):
+            on_text(held)
+
+    return show
 
 
 def passage(memory: Memory, span: Span) -> list[int]:

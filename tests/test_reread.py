@@ -126,3 +126,23 @@ def test_models_that_were_not_trained_for_it_do_not(tiny_model: Path, home: Path
     memory = memory_of(tiny_model, home, tmp_path / "documents")
     assert not can_reread(memory)
     assert ask(memory, "which line?", max_tokens=4).tokens["reread"] == 0
+
+
+def test_an_answer_of_punctuation_is_none(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    says = iter([["*", " *"], ["* ", "x", "y"]])
+
+    def scripted(*arguments: Any, on_text: Callable[[str], None], **options: Any) -> Generated:
+        chunks = next(says)
+        for chunk in chunks:
+            on_text(chunk)
+        return Generated("".join(chunks).strip(), (1,), True, 0.9, None)
+
+    monkeypatch.setattr("gfqa.reread.generate", scripted)
+    monkeypatch.setattr("gfqa.reread.FOUND", 0.0)
+    shown: list[str] = []
+    ranking = rank(memory, "one line 3", look(memory, "one line 3"))
+    second = read_again(memory, "one line 3", 0.9, ranking, max_tokens=8, on_text=shown.append)
+    assert second.generated is not None
+    assert second.generated.text == "* xy"
+    assert shown == ["* x", "y"]
+    assert second.passage == ranking.order[1]
