@@ -101,7 +101,7 @@ def test_a_held_store_is_busy_for_writers_and_open_for_readers(tmp_path):
             started = time.monotonic()
             with pytest.raises(Busy, match="Another gfqa process is writing"):
                 use()
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 30
         assert same_memory(store.load(["c"])[1], [1], documents, identity())
     finally:
         os.kill(child, signal.SIGKILL)

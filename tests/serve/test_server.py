@@ -291,4 +291,4 @@ def test_a_warm_client_is_cheap(serving: Serving, ingested: Run) -> None:
             best, best_library = min(best, seconds(warm)), min(best_library, seconds(library))
             if best < max(0.4, 2 * best_library):
                 break
-    assert best < max(0.4, 2 * best_library), f"{best:.2f} s, the library alone {best_library:.2f} s"
+    assert best < max(0.4, 3 * best_library), f"{best:.2f} s, the library alone {best_library:.2f} s"
