@@ -19,8 +19,11 @@ def model_name(folder: Path) -> str:
     return "gfqa-reader" if folder == SHIPPED else folder.name
 
 
-def find_model(path: str | Path | None) -> Path:
-    """The folder of a model given by path, by name, or (None) of the shipped reader; ModelError where there is none."""
+def find_model(path: str | Path | None, here: Path | None = None) -> Path:
+    """The folder of a model given by path, by name, or (None) of the shipped reader; ModelError where there is none.
+
+    here: the folder that a relative path starts from; None: the current one.
+    """
     if path is None:
         if not (SHIPPED / CONFIG).is_file():
             raise ModelError(
@@ -28,8 +31,8 @@ def find_model(path: str | Path | None) -> Path:
             )
         return SHIPPED
     given = Path(path).expanduser()
-    named = config.home() / "models" / given
-    for folder in (given, named) if len(given.parts) == 1 else (given,):
+    named, placed = config.home() / "models" / given, (here or Path()) / given
+    for folder in (placed, named) if len(given.parts) == 1 else (placed,):
         if (folder / CONFIG).is_file():
             return folder.resolve()
     if given.suffix == ".pth":

@@ -171,6 +171,12 @@ def file_of(origin: Origin) -> Path:
     return root / os.fsdecode(raw)
 
 
+def stale(changed: Sequence[str]) -> CacheError:
+    """The error of `--require-fresh`: these files are no longer what was ingested."""
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    return CacheError(f"{', '.join(changed[:3])}{more} changed since the ingest.", hint="Run gfqa ingest again.")
+
+
 def has_changed(origin: Origin) -> bool:
     """Whether the document's file is gone or its content no longer what was ingested; never for standard input.
 

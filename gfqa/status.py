@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gfqa.cachestore import DocumentEntry, Manifest, Reading
@@ -119,9 +118,3 @@ def _differs(source: Source, found: Found, entry: DocumentEntry) -> bool:
     if found.size != entry.size:
         return True
     return found.mtime_ns != entry.mtime_ns and source.digest(found) != entry.content_hash
-
-
-def home_of(source: str, path: str) -> str:
-    """The file of a document as a user would write it."""
-    root = Path(source)
-    return str(root) if root.name == path and not root.is_dir() else str(root / path)

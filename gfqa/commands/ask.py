@@ -26,7 +26,7 @@ from gfqa.commands.shared import (
     open_store,
     standard_input,
 )
-from gfqa.console import Console, joined
+from gfqa.console import Console
 from gfqa.errors import CacheError, NotFoundInDocuments, UsageError
 from gfqa.serve import client as warm
 
@@ -208,6 +208,7 @@ def _opened(
 ) -> Memory:
     """The memory that is asked: of the caches named, or chosen where neither a cache nor a document is given."""
     from gfqa import ask as use_case
+    from gfqa.shelf import stale
 
     store = open_store()
     chosen = [] if piped is not None and not names else use_case.choose_caches(store, names, Path.cwd())
@@ -215,7 +216,7 @@ def _opened(
     if only:
         memory = use_case.restricted(memory, only)
     if require_fresh and (changed := use_case.changed_documents(memory)):
-        raise CacheError(f"{joined(changed, 3)} changed since the ingest.", hint="Run gfqa ingest again.")
+        raise stale(changed)
     return memory
 
 

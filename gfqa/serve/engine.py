@@ -16,10 +16,10 @@ from typing import Any, Final
 from gfqa import config
 from gfqa.ask import Answer, Memory, ask, changed_documents, choose_caches, open_memory
 from gfqa.cachestore import Store
-from gfqa.errors import CacheError, GfqaError, UsageError
+from gfqa.errors import GfqaError, UsageError
 from gfqa.memory import restricted
-from gfqa.model.checkpoint import CONFIG
 from gfqa.reader import Reader, find_model, open_model, resolve_device
+from gfqa.shelf import stale
 
 MEMORIES: Final = 4
 """How many memories stay loaded; the one that was asked longest ago goes first."""
@@ -77,7 +77,7 @@ class Engine:
     def differs(self, model: str | None, device: str, folder: Path) -> str | None:
         """Why a process in `folder` that was given this model and device would not use this one; None if it would."""
         try:
-            wanted = _model_folder(model, folder)
+            wanted = find_model(model, folder)
             place = resolve_device(device)
         except GfqaError as error:
             return error.message
@@ -140,12 +140,6 @@ class Engine:
             self.drop()
 
 
-def stale(changed: tuple[str, ...]) -> CacheError:
-    """The error of `--require-fresh`."""
-    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    return CacheError(f"{', '.join(changed[:3])}{more} changed since the ingest.", hint="Run gfqa ingest again.")
-
-
 def _files(folder: Path) -> list[tuple[str, int, int, int]]:
     """Name, inode, size and modification time of the files of a model."""
     found = []
@@ -153,16 +147,6 @@ def _files(folder: Path) -> list[tuple[str, int, int, int]]:
         status = path.stat()
         found.append((path.name, status.st_ino, status.st_size, status.st_mtime_ns))
     return found
-
-
-def _model_folder(model: str | None, folder: Path) -> Path:
-    """As `find_model` for a process whose current folder is `folder`."""
-    if model is None:
-        return find_model(None)
-    given = Path(model).expanduser()
-    if (folder / given / CONFIG).is_file() or len(given.parts) != 1:
-        return find_model(folder / given)
-    return find_model(config.home() / "models" / given)
 
 
 def _numbered(device: str) -> str:

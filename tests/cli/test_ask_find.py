@@ -15,7 +15,6 @@ from tests.cli.test_bad_input import check
 from tests.conftest import Result
 from tests.documents.pdf_bytes import lines, pdf
 
-pytest.importorskip("gfqa.passages")
 Run = Callable[..., Result]
 
 
