@@ -150,6 +150,21 @@ def start(tiny_model: Path, home: Path) -> Iterator[Callable[..., subprocess.Pop
         process.communicate()
 
 
+def drained(main: int) -> bytes:
+    """What a process wrote to its pseudo-terminal until it ended; `main` is closed."""
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(main, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(main)
+    return shown
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A small tree: text, code, an ignored file, a binary, a secret."""

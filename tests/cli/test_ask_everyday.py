@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Result
+from tests.conftest import ROOT, Result, drained
 
 Run = Callable[..., Result]
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -48,16 +48,7 @@ def on_terminal(start: Start, columns: int, *arguments: str | Path, **variables:
     main, terminal = pty.openpty()
     process = start(*arguments, stdout=terminal, env={"TERM": "xterm", "COLUMNS": str(columns), **variables})
     os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            chunk = os.read(main, 65536)
-        except OSError:
-            break
-        if not chunk:
-            break
-        shown += chunk
-    os.close(main)
+    shown = drained(main)
     assert process.wait(60) == 0
     return shown.decode().replace("\r\n", "\n")
 

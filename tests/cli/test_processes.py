@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import drained
+
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 SLOW = """
@@ -204,16 +206,7 @@ def test_a_terminal_gets_a_progress_bar_and_nothing_dangerous(start: Start, many
     (many / "evil\x1b[31m.txt").write_text("x\n")
     process = start("ingest", many, stderr=terminal, env={"TERM": "xterm-256color", "COLUMNS": "100"})
     os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            chunk = os.read(main, 65536)
-        except OSError:
-            break
-        if not chunk:
-            break
-        shown += chunk
-    os.close(main)
+    shown = drained(main)
     assert process.wait(60) == 0
     assert b"tokens/s" in shown
     assert b"\x1b[31m.txt" not in shown
