@@ -40,7 +40,8 @@ def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def poisoned(*args: Any, plain: Callable[..., Any] = plain, **kwargs: Any) -> Any:
             tensor = plain(*args, **kwargs)
-            return tensor.fill_(float("nan")) if tensor.is_floating_point() else tensor
+            with torch.no_grad():
+                return tensor.fill_(float("nan")) if tensor.is_floating_point() else tensor
 
         monkeypatch.setattr(torch, name, poisoned)
 

@@ -57,7 +57,8 @@ class TrainConfig:
     final_factor: float = 0.02
     row_shape: RowShape = field(default_factory=RowShape)
     set_weights: dict[str, float] = field(default_factory=dict)
-    """How often a question set seeds a context; `synthetic`: the share of contexts made up on the spot."""
+    """How often a question set seeds a context; `synthetic` and `recurring`: shares of contexts made on the
+    spot, out of nothing and out of the text stream."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     compiled: bool = True
     flex: bool = True

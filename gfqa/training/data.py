@@ -19,7 +19,7 @@ from gfqa.training.packs import UnitFiles
 from gfqa.training.pool import Pool
 from gfqa.training.questions import vary
 from gfqa.training.rows import Row, language_row, question_row
-from gfqa.training.synthetic_units import SyntheticUnits
+from gfqa.training.synthetic_units import Maker, StreamUnits, SyntheticUnits, by_weight
 
 KINDS = ("language", "questions")
 
@@ -30,26 +30,15 @@ class Rows(Dataset[Row]):
     def __init__(self, config: TrainConfig, kind: str, rank: int) -> None:
         self.config, self.kind, self.rank = config, kind, rank
         self._stream: tuple[np.ndarray, np.ndarray] | None = None
-        self._questions: tuple[Pool, SyntheticUnits] | None = None
+        self._questions: tuple[Pool, Maker] | None = None
 
     def __getitem__(self, i: int) -> Row:
         rng = random.Random(f"{self.config.seed}/{self.kind}/{self.rank}/{i}")
         return self._language(rng) if self.kind == "language" else self._asked(rng)
 
     def _language(self, rng: random.Random) -> Row:
-        config = self.config
-        if self._stream is None:
-            folder = Path(config.tokens)
-            if not config.tokens or not (folder / "tokens.bin").is_file():
-                raise UsageError(
-                    f"There is no text stream in {config.tokens!r}.", hint="tokens=FOLDER of opened packs."
-                )
-            self._stream = (
-                np.memmap(folder / "tokens.bin", dtype=np.uint16, mode="r"),
-                np.load(folder / "begins.npy"),
-            )
-        stream, begins = self._stream
-        return language_row(stream, begins, config.language_length, rng, config.cut_share)
+        stream, begins = self._text()
+        return language_row(stream, begins, self.config.language_length, rng, self.config.cut_share)
 
     def _asked(self, rng: random.Random) -> Row:
         config, shape = self.config, self.config.row_shape
@@ -61,13 +50,30 @@ class Rows(Dataset[Row]):
                 )
             tokenizer = load_tokenizer(Path(config.tokenizer))
             pool = Pool(UnitFiles(folder), tokenizer, config.set_weights, shape.documents)
-            self._questions = (pool, SyntheticUnits(pool))
-        pool, synthetic = self._questions
+            makers: dict[str, Maker] = {"synthetic": SyntheticUnits(pool)}
+            if config.set_weights.get("recurring", 0.0) > 0:
+                makers["recurring"] = StreamUnits(*self._text(), tokenizer)
+            self._questions = (pool, by_weight(pool, makers))
+        pool, made = self._questions
 
         def put(question: str, rng: random.Random) -> str:
             return vary(question, rng, shape.vary)
 
-        return question_row(pool, shape, pool.tokenizer, rng, put, synthetic)
+        return question_row(pool, shape, pool.tokenizer, rng, put, made)
+
+    def _text(self) -> tuple[np.ndarray, np.ndarray]:
+        """The text stream and where its documents begin."""
+        if self._stream is None:
+            folder = Path(self.config.tokens)
+            if not self.config.tokens or not (folder / "tokens.bin").is_file():
+                raise UsageError(
+                    f"There is no text stream in {self.config.tokens!r}.", hint="tokens=FOLDER of opened packs."
+                )
+            self._stream = (
+                np.memmap(folder / "tokens.bin", dtype=np.uint16, mode="r"),
+                np.load(folder / "begins.npy"),
+            )
+        return self._stream
 
 
 class Batches:

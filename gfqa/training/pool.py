@@ -122,7 +122,7 @@ def compose(
     pool: Pool, shape: ContextShape, size: int, room: int, rng: random.Random, synthetic: Synthetic | None
 ) -> Context:
     """A context of about `size` tokens that fits into `room`, each document padded to whole chunks and taken once."""
-    planned = synthetic(rng) if synthetic is not None and rng.random() < pool.weights.get("synthetic", 0.0) else []
+    planned = synthetic(rng) if synthetic is not None else []
     seed = planned[0] if planned else pool.seed(rng)
     queue = planned or [seed]
     asked_first = None

@@ -115,8 +115,12 @@ def gradient_kernel(
         since_start, until_end = tl.exp(since - middle[None, :]), tl.exp(middle[None, :] - inclusive)
         reader, writer = (row * since_start).to(DTYPE), (key * until_end).to(DTYPE)
         scores = tl.where(lower, product(reader, tl.trans(writer), DTYPE, PRECISION), 0.0)
-        drow = since_start * product(dscores, writer, DTYPE, PRECISION)
-        dkey = until_end * product(tl.trans(dscores), reader, DTYPE, PRECISION)
+        drow = product(dscores, writer, DTYPE, PRECISION)
+        dkey = product(tl.trans(dscores), reader, DTYPE, PRECISION)
+        # The decays' gradient is a difference of sums over pairs: with the very operands of the products it cancels exactly.
+        readers, writers = reader.to(tl.float32) * drow, writer.to(tl.float32) * dkey
+        drow *= since_start
+        dkey *= until_end
         since_start *= tl.exp(middle)[None, :]
         until_end *= tl.exp(total - middle)[None, :]
     else:
@@ -138,6 +142,7 @@ def gradient_kernel(
             dkey += tl.where(is_reader[:, None], 0.0, given)
         since_start = tl.exp(sums(lower.to(tl.float32), decay, DTYPE, PRECISION))
         until_end = tl.exp(sums((rows[:, None] < rows[None, :]).to(tl.float32), decay, DTYPE, PRECISION))
+        readers, writers = row * drow, key * dkey
 
     tile = start + rows[:, None] * stride + channel[None, :]
     inside = (rows < limit)[:, None]
@@ -151,12 +156,14 @@ def gradient_kernel(
     tl.store(dv + tile, dvalue, mask=inside)
 
     state = tl.load(before + square)
-    drow += since_start * product(dout, state, DTYPE, PRECISION)
+    drow_start = since_start * product(dout, state, DTYPE, PRECISION)
+    drow += drow_start
     dkey_end = until_end * product(value, dstate, DTYPE, PRECISION)
     dkey += dkey_end
     dtotal = tl.sum(key * dkey_end, 0) + tl.exp(total) * tl.sum(state.to(tl.float32) * dstate.to(tl.float32), 0)
 
-    readers, writers = row * drow, key * dkey
+    readers += row * drow_start
+    writers += key * dkey_end
     ddecay = tl.cumsum(readers - writers, 0, reverse=True) - readers + dtotal[None, :]
     # A decay clamped at e^-80 has no gradient in float32; what the sums above leave there is rounding.
     tl.store(dlog_decay + tile, tl.where(decay <= -80.0, 0.0, ddecay), mask=inside)

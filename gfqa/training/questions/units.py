@@ -28,7 +28,9 @@ BACKWARD_KINDS = frozenset(
 )
 
 # Kinds about prose: another paragraph may answer them too, where a name in code is unique in its repository.
-PROSE_KINDS = frozenset({"span", "sentence", "heading", "list_item", "how", "with_what", "what_if", "what_is", "asked"})
+PROSE_KINDS = frozenset(
+    {"span", "sentence", "heading", "list_item", "how", "with_what", "what_if", "what_is", "asked", "recurring"}
+)
 
 
 def question(q: str, answers: str | Iterable[str], kind: str, **extra: Any) -> Question:

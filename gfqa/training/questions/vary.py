@@ -42,6 +42,11 @@ _SPELL = {
 }
 
 
+def is_stop_word(word: str) -> bool:
+    """Whether a word carries no content of its own."""
+    return word.lower() in _STOP
+
+
 def looks_like_code(word: str) -> bool:
     """True for words whose spelling matters: identifiers, paths, numbers with letters, anything quoted."""
     core = word.strip("?.,;:!()\"'")
@@ -56,7 +61,7 @@ def lower(question: str) -> str:
 def keywords(question: str) -> str:
     """Only the words that carry content, as typed into a search box; the question itself when under two are left."""
     words = [word.strip("?,;:!\"'") for word in lower(question).split()]
-    kept = [word for word in words if word and word.lower() not in _STOP]
+    kept = [word for word in words if word and not is_stop_word(word)]
     return " ".join(kept) if len(kept) >= 2 else question
 
 

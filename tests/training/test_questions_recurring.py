@@ -1,0 +1,64 @@
+"""Questions from phrases that recur: the answer is left in the text, the sentence that asks is not."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from gfqa.tokenizer import load_tokenizer
+from gfqa.training.packs import CHUNK
+from gfqa.training.questions.recurring import REMOVED, recurring
+from gfqa.training.synthetic_units import StreamUnits
+
+TEXT = """The harbour of Port Ellery was built by Agnes Morrow in 1874 after the great storm had taken the old pier.
+Fishermen from the northern islands used it every winter until the railway came to the valley.
+
+When the council opened its archive, a letter of Agnes Morrow was found between two maps of the coast. It says that the
+stones were cut in the quarry of Dunmore and carried over the hills by forty horses. Nobody had counted them before.
+
+The quarry of Dunmore still belongs to the council and is shown to visitors on the first Sunday of every month.
+In 1874 the council had only three members and met in the back room of an inn near the market square.
+"""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_answers_are_left_and_sentences_are_gone(seed: int) -> None:
+    left, qas = recurring(TEXT, 4, random.Random(seed))
+    assert qas
+    assert len(left) >= (1 - REMOVED) * len(TEXT) - 1
+    for qa in qas:
+        assert qa["a"][0] in left
+        assert qa["a"][0].lower() not in qa["q"].lower()
+        assert TEXT.count(qa["a"][0]) >= 2
+        assert len(qa["q"].split()) >= 4
+    assert (left, qas) == recurring(TEXT, 4, random.Random(seed))
+
+
+def test_every_question_takes_its_sentence_out() -> None:
+    sentences = TEXT.count(".")
+    for seed in range(20):
+        left, qas = recurring(TEXT, 4, random.Random(seed))
+        assert sentences - left.count(".") == len(qas)
+
+
+def test_text_without_repetition_is_left_alone() -> None:
+    text = "Nothing here comes twice, so there is no question to be made from it at all. Short."
+    assert recurring(text, 5, random.Random(1)) == (text, [])
+
+
+def test_windows_of_the_stream_hold_their_answers() -> None:
+    tokens = load_tokenizer("bytes")
+    documents = [f"{path}\n{TEXT}" for path in ("guide/history.md", "src/main.py", "notes.txt")]
+    chains = [tokens.encode(document)[: len(document) // CHUNK * CHUNK] for document in documents]
+    begins = np.zeros(sum(len(chain) for chain in chains) // CHUNK, dtype=bool)
+    begins[np.cumsum([0, *(len(chain) // CHUNK for chain in chains[:-1])])] = True
+    maker = StreamUnits(np.asarray([id for chain in chains for id in chain], dtype=np.uint16), begins, tokens)
+    paths = set()
+    for seed in range(40):
+        for made in maker(random.Random(seed)):
+            paths.add(made.path.rsplit(".", 1)[0] if made.path[-1].isdigit() else made.path)
+            assert made.set == "recurring"
+            assert all(qa["a"][0] in made.text and qa["at"] >= made.header for qa in made.qas)
+    assert paths == {"guide/history.md", "notes.txt"}
