@@ -21,14 +21,17 @@ from gfqa.model.language_model import Block, LanguageModel, query_scale
 from gfqa.model.layers import previous_token, rms
 from gfqa.model.state import BlockState
 
+BLOCK = 128
+"""Queries and keys of a block of the flexible attention's mask."""
+
 
 @dataclass
 class Spans:
     """Who sees whom in a question row of Td document and Tq question positions.
 
     document [B, Td]: True where a document's token stands, False at padding. A question position sees its own chain up to
-    itself and the document positions first <= k < last: first, last [B, Tq]. chain [B, Tq]: the number of its chain.
-    visible [B, Tq]: how many keys it sees.
+    itself and the document positions first <= k < last: first, last [B, Tq]. chain [B, Tq]: the number of its chain, whose
+    positions stand together. visible [B, Tq]: how many keys it sees.
     """
 
     document: Tensor
@@ -170,15 +173,53 @@ class FlexMask:
 
     def of(self, spans: Spans) -> Any:
         """The block mask of one batch, of the shape this object was made for."""
-        from torch.nn.attention.flex_attention import create_block_mask
+        from torch.nn.attention.flex_attention import BlockMask
 
         self._document[:, : self._n_documents].copy_(spans.document)
         self._key_chain[:, self._n_documents :].copy_(spans.chain)
         self._first.copy_(spans.first)
         self._last.copy_(spans.last)
         self._chain.copy_(spans.chain)
-        total = self._n_documents + self._n_questions
-        on_gpu, batch = self._chain.is_cuda, self._chain.shape[0]
-        return create_block_mask(
-            self._sees, batch, None, self._n_questions, total, device=self._chain.device, _compile=on_gpu
+        some, full = _blocks(spans)
+        # torch's own `create_block_mask` sorts blocks in a compiled kernel that takes minutes to build for long rows.
+        return BlockMask.from_kv_blocks(
+            *_ordered(some & ~full),
+            *_ordered(full),
+            BLOCK_SIZE=BLOCK,
+            mask_mod=self._sees,
+            seq_lengths=(self._n_questions, self._n_documents + self._n_questions),
         )
+
+
+def _blocks(spans: Spans) -> tuple[Tensor, Tensor]:
+    """Which blocks of BLOCK x BLOCK have a pair that is seen, and which have nothing else: bool [B, 1, Tq / BLOCK, T / BLOCK].
+
+    A question sees documents' tokens of one run, and the positions from its chain's first to itself: keys are counted, not
+    looked at one by one.
+    """
+    batch, n_documents = spans.document.shape
+    n_questions, device = spans.chain.shape[1], spans.chain.device
+    at = torch.arange(n_questions, device=device)
+    begins = F.pad(spans.chain[:, 1:] != spans.chain[:, :-1], (1, 0), value=True)
+    chain_first = torch.where(begins, at, 0).cummax(dim=1).values
+    total = n_documents + n_questions
+    edges = torch.arange(-(-total // BLOCK) + 1, device=device) * BLOCK
+    known = F.pad(spans.document.long().cumsum(dim=1), (1, 0))
+
+    def before(bounds: Tensor) -> Tensor:
+        """Documents' tokens before positions [B, Tq, blocks + 1]."""
+        return known.gather(1, bounds.clamp(max=n_documents).flatten(1)).view(bounds.shape)
+
+    inside = before(
+        edges.clamp(max=n_documents).clamp(spans.first.unsqueeze(-1).long(), spans.last.unsqueeze(-1).long())
+    )
+    own = edges.clamp((n_documents + chain_first).unsqueeze(-1), (n_documents + at + 1).unsqueeze(-1))
+    seen = F.pad(inside.diff(dim=-1) + own.diff(dim=-1), (0, 0, 0, -n_questions % BLOCK))
+    seen = seen.view(batch, 1, -1, BLOCK, seen.shape[-1]).sum(dim=3)
+    return seen > 0, seen == BLOCK * BLOCK
+
+
+def _ordered(blocks: Tensor) -> tuple[Tensor, Tensor]:
+    """int32 (number of True a row, places with those of True first) of bool [B, 1, rows, blocks]."""
+    order = blocks.int().argsort(dim=-1, descending=True, stable=True)
+    return blocks.sum(dim=-1).int(), order.int()

@@ -10,7 +10,7 @@ from torch.nn.attention.flex_attention import create_mask
 from gfqa.model import KeyCache, LanguageModel, ModelConfig
 from gfqa.model.init import init_weights
 from gfqa.model.key_cache import rounded
-from gfqa.training.forward import FlexMask, Forward, Spans, dense_mask
+from gfqa.training.forward import BLOCK, FlexMask, Forward, Spans, dense_mask
 from gfqa.training.optimizer import Optimizer, OptimizerConfig, orthogonalised
 
 CHUNK = 64
@@ -102,6 +102,38 @@ def test_the_block_mask_says_what_the_dense_mask_says():
         mask.of(now)
         said = create_mask(mask._sees, 2, None, 128, 256, device="cpu")
         assert torch.equal(said, dense_mask(now))
+
+
+@pytest.mark.parametrize(("documents", "questions"), [(512, 384), (320, 192)])
+def test_blocks_of_the_mask_are_those_of_the_dense_mask(documents: int, questions: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    at = torch.randint(0, documents + 1, (2, questions // CHUNK, 2), generator=generator).sort(dim=-1).values
+    # Chains of one to four chunks, each with one run of documents; the last chunk is unused and sees no document.
+    begins = torch.rand(2, questions // CHUNK, generator=generator) < 0.5
+    begins[:, [0, -1]] = True
+    slot = torch.where(begins, torch.arange(questions // CHUNK), 0).cummax(dim=1).values
+    first, last = (at[..., i].gather(1, slot).repeat_interleave(CHUNK, dim=1) for i in (0, 1))
+    first[:, -CHUNK:] = last[:, -CHUNK:] = 0
+    document = torch.ones(2, documents, dtype=torch.bool)
+    document[:, documents - 50 :] = False
+    chain = (slot * CHUNK).repeat_interleave(CHUNK, dim=1)
+    now = Spans(document, first, last, chain, torch.ones(2, questions))
+    made = FlexMask(now).of(now)
+    dense = dense_mask(now)
+    rows, columns = -(-questions // BLOCK), -(-(documents + questions) // BLOCK)
+    padded = torch.nn.functional.pad(dense, (0, columns * BLOCK - dense.shape[3], 0, rows * BLOCK - dense.shape[2]))
+    tiles = padded.view(2, 1, rows, BLOCK, columns, BLOCK).transpose(3, 4).flatten(4)
+
+    def listed(number: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        chosen = torch.arange(columns) < number.unsqueeze(-1)
+        return torch.zeros(2, 1, rows, columns, dtype=torch.bool).scatter(3, places.long(), chosen)
+
+    full = listed(made.full_kv_num_blocks, made.full_kv_indices)
+    some = listed(made.kv_num_blocks, made.kv_indices)
+    assert torch.equal(full, tiles.all(dim=-1))
+    assert torch.equal(some, tiles.any(dim=-1) & ~tiles.all(dim=-1))
+    assert some.any()
+    assert bool(full.any()) == (questions % BLOCK == 0)
 
 
 def test_a_language_row_is_the_forward_pass():
