@@ -60,6 +60,9 @@ class TrainConfig:
     """How often a question set seeds a context; `synthetic` and `recurring`: shares of contexts made on the
     spot, out of nothing and out of the text stream."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    teacher: str = ""
+    """Folder of a sentence encoder whose token states the keys of documents are drawn towards (`teacher`); empty: none."""
+    teacher_weight: float = 1.0
     compiled: bool = True
     flex: bool = True
     workers: int = 6

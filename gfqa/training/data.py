@@ -20,6 +20,7 @@ from gfqa.training.pool import Pool
 from gfqa.training.questions import vary
 from gfqa.training.rows import Row, language_row, question_row
 from gfqa.training.synthetic_units import Maker, StreamUnits, SyntheticUnits, by_weight
+from gfqa.training.teacher import WordPieces
 
 KINDS = ("language", "questions")
 
@@ -31,10 +32,15 @@ class Rows(Dataset[Row]):
         self.config, self.kind, self.rank = config, kind, rank
         self._stream: tuple[np.ndarray, np.ndarray] | None = None
         self._questions: tuple[Pool, Maker] | None = None
+        self._word_pieces: WordPieces | None = None
 
     def __getitem__(self, i: int) -> Row:
         rng = random.Random(f"{self.config.seed}/{self.kind}/{self.rank}/{i}")
-        return self._language(rng) if self.kind == "language" else self._asked(rng)
+        row = self._language(rng) if self.kind == "language" else self._asked(rng)
+        if self.config.teacher:
+            length = self.config.language_length if self.kind == "language" else self.config.row_shape.documents
+            row["pieces"], row["piece_at"] = self._words().windows(row["ids"][:length], row["starts"][:length])
+        return row
 
     def _language(self, rng: random.Random) -> Row:
         stream, begins = self._text()
@@ -60,6 +66,11 @@ class Rows(Dataset[Row]):
             return vary(question, rng, shape.vary)
 
         return question_row(pool, shape, pool.tokenizer, rng, put, made)
+
+    def _words(self) -> WordPieces:
+        if self._word_pieces is None:
+            self._word_pieces = WordPieces(Path(self.config.teacher), load_tokenizer(Path(self.config.tokenizer)))
+        return self._word_pieces
 
     def _text(self) -> tuple[np.ndarray, np.ndarray]:
         """The text stream and where its documents begin."""

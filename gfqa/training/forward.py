@@ -70,19 +70,19 @@ class Forward:
         self._flex_attention = wrap(_flex_attention()) if flex else None
         self._flex_mask: FlexMask | None = None
 
-    def language(self, ids: Tensor, starts: Tensor, targets: Tensor, round_keys: bool) -> tuple[Tensor, Tensor]:
-        """ids, targets [B, T], starts bool [B, T] -> (summed loss, hits [B*T])."""
+    def language(self, ids: Tensor, starts: Tensor, targets: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """ids, targets [B, T], starts bool [B, T] -> (summed loss, hits [B*T], decompressed keys [B, T, C])."""
         x, e, compressed = self._lower(ids, starts, round_keys)
         visible = torch.arange(1, ids.shape[1] + 1, device=ids.device).expand(ids.shape)
         inputs = self._inputs(e, compressed, starts, visible)
         for block in self._gold_blocks():
             x = self._gold(block, x, starts, inputs, causal)
-        return self._loss(self.model, x.flatten(0, 1), targets.flatten())
+        return *self._loss(self.model, x.flatten(0, 1), targets.flatten()), inputs.kappa
 
     def questions(
         self, ids: Tensor, starts: Tensor, targets: Tensor, spans: Spans, round_keys: bool
-    ) -> tuple[Tensor, Tensor]:
-        """ids, starts [B, Td + Tq], targets [B, Tq] -> (summed loss, hits [B*Tq])."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """ids, starts [B, Td + Tq], targets [B, Tq] -> (summed loss, hits [B*Tq], decompressed keys [B, Td + Tq, C])."""
         x, e, compressed = self._lower(ids, starts, round_keys)
         n_questions = targets.shape[1]
         inputs = self._inputs(e, compressed, starts, spans.visible)
@@ -92,7 +92,7 @@ class Forward:
             # Not compiled: `attend` holds this batch's mask, and a compiled block would be compiled anew for each.
             x = gold_block(block, x, starts, inputs, attend)
         chosen = targets.flatten()
-        return self._loss(self.model, x.flatten(0, 1), chosen)
+        return *self._loss(self.model, x.flatten(0, 1), chosen), inputs.kappa
 
     def _lower(self, ids: Tensor, starts: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
         e = x = self.model.embed(ids)

@@ -76,7 +76,7 @@ class Meter:
         if self._peak:
             line["mfu"] = round(self._work / seconds / self._peak, 4)
         line["norm"] = round(sums["norm"] / max(self._steps, 1), 4)
-        for kind in ("language", "questions"):
+        for kind in ("language", "questions", "teacher"):
             if f"{kind}_loss" in sums:
                 line[f"{kind}_loss"] = round(sums[f"{kind}_loss"] / max(sums[f"{kind}_count"], 1), 4)
         if sums.get("asked"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -64,7 +64,8 @@ def shipped_form(value: Tensor, *, stacked: bool = False) -> Tensor:
 class Optimizer:
     """Updates a model's parameters from their gradients; `lr_factor` is the schedule's value of the moment."""
 
-    def __init__(self, model: nn.Module, config: OptimizerConfig) -> None:
+    def __init__(self, model: nn.Module, config: OptimizerConfig, more: Iterable[tuple[str, Tensor]] = ()) -> None:
+        """more: (name, parameter) of what is trained beside the model; AdamW's."""
         self.config = config
         self.steps = 0
         self.round_weights = False
@@ -75,6 +76,7 @@ class Optimizer:
                 by_shape[tuple(parameter.shape)].append((name, parameter))
             else:
                 others.append((name, parameter))
+        others += more
         self.stack_names = [[name for name, _ in named] for named in by_shape.values()]
         self.stacks = [
             (

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from gfqa.training.data import KINDS, Batches
 from gfqa.training.forward import Forward, Spans
 from gfqa.training.meter import Meter, Work, peak_of
 from gfqa.training.optimizer import Optimizer
+from gfqa.training.teacher import Teacher
 from gfqa.training.weights import MEGABYTE, load_shards, load_weights, save_shards, weights_of
 
 Emit = Callable[[dict[str, Any]], None]
@@ -80,7 +81,10 @@ class Trainer:
         self._began = time.monotonic()
         torch.manual_seed(config.seed)
         self.model = new_model(config, self.device)
-        self.optimizer = Optimizer(self.model, config.optimizer)
+        self._teacher = self._new_teacher()
+        beside = [] if self._teacher is None else [("teacher.projection", self._teacher.projection)]
+        self.optimizer = Optimizer(self.model, config.optimizer, beside)
+        self._trained = [*self.model.parameters(), *(parameter for _, parameter in beside)]
         self.step, self.tokens, self.progress, self._elapsed = 0, 0, 0.0, 0.0
         positions = dict.fromkeys(KINDS, 0)
         if resume is not None:
@@ -105,9 +109,9 @@ class Trainer:
                 batch = self._batches[kind].next()
                 (self._losses(batch, kind) / config.accumulate).backward()
                 self.tokens += batch["ids"].numel() * self.world
-            average_gradients(self.model, self.world)
+            average_gradients(self._trained, self.world)
             self._meter.add("norm", self.optimizer.step(rate_factor(config, self.step, self.progress)))
-            for p in self.model.parameters():
+            for p in self._trained:
                 p.grad = None
             self.step += 1
             self._look_at_the_clock()
@@ -174,11 +178,11 @@ class Trainer:
         counted = targets >= 0
         rows, length = batch["ids"].shape
         if kind == "language":
-            loss, _ = self._forward.language(batch["ids"], batch["starts"], targets, keys)
+            loss, _, kappa = self._forward.language(batch["ids"], batch["starts"], targets, keys)
             work = self._work.of(rows, length, length, length / 2)
         else:
             spans = Spans(batch["document"], batch["first"], batch["last"], batch["chain"], batch["visible"])
-            loss, hits = self._forward.questions(batch["ids"], batch["starts"], targets, spans, keys)
+            loss, hits, kappa = self._forward.questions(batch["ids"], batch["starts"], targets, spans, keys)
             wrong = (counted & ~hits.view_as(targets)).int()
             # A question is answered exactly when no token of its chain is wrong.
             chain = torch.where(counted, batch["chain"].long(), 0)
@@ -192,7 +196,19 @@ class Trainer:
         self._meter.add(f"{kind}_loss", loss)
         self._meter.add(f"{kind}_count", count)
         self._meter.count(batch["ids"].numel(), work)
-        return loss / count.clamp(min=1)
+        mean = loss / count.clamp(min=1)
+        if self._teacher is None:
+            return mean
+        taught = self._teacher.loss(kappa, batch["pieces"], batch["piece_at"])
+        self._meter.add("teacher_loss", taught)
+        self._meter.add("teacher_count", torch.ones_like(taught))
+        return mean + self.config.teacher_weight * taught
+
+    def _new_teacher(self) -> Teacher | None:
+        if not self.config.teacher:
+            return None
+        weight = self.model.emb.weight
+        return Teacher(Path(self.config.teacher), self.model.config.n_embd, weight.device, weight.dtype)
 
     def _look_at_the_clock(self) -> None:
         """Progress and whether to stop, the same on every rank: what rank 0 says, every fifth step."""
@@ -230,12 +246,12 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def average_gradients(model: LanguageModel, world: int) -> None:
+def average_gradients(parameters: Sequence[Tensor], world: int) -> None:
     """All-reduce the gradients of every rank, as one buffer a dtype."""
     if world == 1:
         return
     by_dtype: dict[torch.dtype, list[Tensor]] = {}
-    for p in model.parameters():
+    for p in parameters:
         if p.grad is None:
             p.grad = torch.zeros_like(p)
         by_dtype.setdefault(p.grad.dtype, []).append(p.grad)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
+from safetensors.torch import save_file
+
 from gfqa.training.leaks import Held
 from gfqa.training.packs import open_text, open_units
 from gfqa.training.questions.units import question, unit, write_jsonl
+from gfqa.training.teacher import WINDOW
 from gfqa.training.text_packs import pack_texts
 from gfqa.training.unit_packs import pack_units
 
@@ -73,3 +79,56 @@ def opened(folder: Path) -> dict[str, str]:
         "questions": str(folder / "units"),
         "tokenizer": str(TOKENIZER),
     }
+
+
+TEACHER_WIDTH, TEACHER_HEADS, TEACHER_INNER = 24, 2, 40
+WORD_PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "har", "##bour", "##s", "of", "port", "ä", "."]
+
+
+def tiny_teacher(folder: Path) -> Path:
+    """A tiny random sentence encoder of the published form, two layers, in `folder`."""
+    generator = torch.Generator().manual_seed(1)
+
+    def random(*shape: int) -> torch.Tensor:
+        return 0.3 * torch.randn(shape, generator=generator)
+
+    tensors = {
+        "embeddings.word_embeddings.weight": random(len(WORD_PIECES), TEACHER_WIDTH),
+        "embeddings.position_embeddings.weight": random(WINDOW, TEACHER_WIDTH),
+        "embeddings.token_type_embeddings.weight": random(2, TEACHER_WIDTH),
+        "embeddings.position_ids": torch.arange(WINDOW)[None],
+        "pooler.dense.weight": random(TEACHER_WIDTH, TEACHER_WIDTH),
+    }
+    norms = ["embeddings.LayerNorm"]
+    for i in range(2):
+        layer = f"encoder.layer.{i}"
+        for name, rows, columns in (
+            *((f"attention.self.{part}", TEACHER_WIDTH, TEACHER_WIDTH) for part in ("query", "key", "value")),
+            ("attention.output.dense", TEACHER_WIDTH, TEACHER_WIDTH),
+            ("intermediate.dense", TEACHER_INNER, TEACHER_WIDTH),
+            ("output.dense", TEACHER_WIDTH, TEACHER_INNER),
+        ):
+            tensors[f"{layer}.{name}.weight"], tensors[f"{layer}.{name}.bias"] = random(rows, columns), random(rows)
+        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
+    for name in norms:
+        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = 1 + random(TEACHER_WIDTH), random(TEACHER_WIDTH)
+    save_file(tensors, folder / "model.safetensors")
+    config = {
+        "num_attention_heads": TEACHER_HEADS,
+        "layer_norm_eps": 1e-12,
+        "num_hidden_layers": 2,
+        "hidden_size": TEACHER_WIDTH,
+    }
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "gelu"}))
+    return folder
+
+
+def add_word_pieces(folder: Path) -> Path:
+    """The tiny encoder's tokenizer.json; the test is skipped without the package."""
+    tokenizers = pytest.importorskip("tokenizers")
+    vocabulary = {piece: i for i, piece in enumerate(WORD_PIECES)}
+    encoder = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
+    encoder.normalizer = tokenizers.normalizers.Lowercase()
+    encoder.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    encoder.save(str(folder / "tokenizer.json"))
+    return folder

@@ -65,7 +65,7 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
         slot = end
     forward = Forward(model, compiled=False, flex=False)
     spans = Spans(document_mask, seen_from, seen_to, chain, visible)
-    loss, hits = forward.questions(ids, starts, targets, spans, round_keys)
+    loss, hits, _ = forward.questions(ids, starts, targets, spans, round_keys)
 
     expected, expected_hits = torch.zeros(()), []
     form = "int8" if round_keys else "float32"
@@ -81,7 +81,7 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
     if round_keys:
         # In training a question's own keys are rounded too; the application keeps them as they are.
         torch.testing.assert_close(loss, expected, rtol=1e-2, atol=1e-2)
-        exact, _ = forward.questions(ids, starts, targets, spans, False)
+        exact, _, _ = forward.questions(ids, starts, targets, spans, False)
         assert loss != exact
     else:
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
@@ -143,7 +143,7 @@ def test_a_language_row_is_the_forward_pass():
     starts[:, 0] = True
     targets = torch.full((2, 128), -1)
     targets[:, :-1] = ids[:, 1:]
-    loss, _ = Forward(model, compiled=False, flex=False).language(ids, starts, targets, False)
+    loss, _, _ = Forward(model, compiled=False, flex=False).language(ids, starts, targets, False)
     logits, _ = model(ids)
     expected = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="sum")
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-3)
@@ -180,7 +180,7 @@ def test_the_loss_falls(use_muon):
     forward = Forward(model, compiled=False, flex=False)
     losses = []
     for _ in range(12):
-        loss, _ = forward.language(ids, starts, targets, True)
+        loss, _, _ = forward.language(ids, starts, targets, True)
         loss.backward()
         optimizer.step(1.0)
         for p in model.parameters():

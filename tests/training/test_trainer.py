@@ -21,7 +21,7 @@ from gfqa.training.rows import RowShape
 from gfqa.training.trainer import Trainer, kind_of, rate_factor
 from gfqa.training.weights import load_shards, load_weights
 
-from .kit import MODEL, opened
+from .kit import MODEL, add_word_pieces, opened, tiny_teacher
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,13 @@ def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
 
 
-def test_resumed_is_uninterrupted(data: dict[str, str], tmp_path: Path) -> None:
-    config = phase(data, tmp_path / "out", round_weights_from=0.5)
+@pytest.mark.parametrize("taught", [False, True])
+def test_resumed_is_uninterrupted(data: dict[str, str], tmp_path: Path, taught: bool) -> None:
+    teacher = str(add_word_pieces(tiny_teacher(tmp_path))) if taught else ""
+    shape = RowShape(documents=192, questions=256, smallest_context=64)
+    config = phase(
+        data, tmp_path / "out", round_weights_from=0.5, teacher=teacher, language_length=192, row_shape=shape
+    )
     whole = Trainer(config)
     assert whole.run()
     first = Trainer(config)
@@ -58,6 +63,8 @@ def test_resumed_is_uninterrupted(data: dict[str, str], tmp_path: Path) -> None:
     moments = dict(again.optimizer.tensors())
     assert all(torch.equal(value, moments[name]) for name, value in whole.optimizer.tensors())
     assert not torch.equal(weights(whole)["emb.weight"], weights(first)["emb.weight"])
+    assert ("teacher.projection.master" in moments) == taught
+    assert all(("teacher_loss" in line) == taught for line in whole._log)
 
 
 def test_a_state_of_other_settings_is_refused(data: dict[str, str], tmp_path: Path) -> None:
