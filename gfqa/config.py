@@ -41,7 +41,8 @@ def path() -> Path:
 
 @dataclass(frozen=True)
 class Key:
-    """A setting: its type, what it is without any file, and its bounds where it is a number.
+    """A setting: its type, what it is without any file, its bounds where it is a number, and where only some texts will do
+    an expression for them and how to name them.
 
     It is the default of every option that reads the variable `env` and of every option named `option`; a leading `!` says
     that they mean the opposite.
@@ -52,11 +53,16 @@ class Key:
     option: str = ""
     env: str = ""
     bounds: tuple[int, int] = (0, 0)
+    pattern: str = ""
+    choices: str = ""
 
+
+DEVICES: Final = r"auto|cpu|cuda(:[0-9]{1,3})?"
+"""The names of devices; `gfqa.reader` knows which of them this machine has."""
 
 KEYS: Final[Mapping[str, Key]] = {
     "model": Key(str, None, env="GFQA_MODEL"),
-    "device": Key(str, "auto", env="GFQA_DEVICE"),
+    "device": Key(str, "auto", env="GFQA_DEVICE", pattern=DEVICES, choices="auto, cpu, cuda or cuda:N"),
     "cache": Key(list, [], env="GFQA_CACHE"),
     "sources": Key(int, 3, "sources", bounds=(0, 100)),
     "max_tokens": Key(int, 64, "max_tokens", bounds=(1, 100_000)),
@@ -125,6 +131,8 @@ def check(key: str, value: Any, where: str) -> Any:
         raise UsageError(f"{where}: {key} is {value}, but must lie between {least} and {most}.")
     if value == "":
         raise UsageError(f"{where}: {key} is empty.")
+    if known.pattern and not re.fullmatch(known.pattern, str(value)):
+        raise UsageError(f"{where}: {key} is {value!r}, but must be {known.choices}.")
     return value
 
 

@@ -87,7 +87,7 @@ def ingest(
 
             planned = plan(sources, **arguments)  # type: ignore[arg-type]
         else:
-            report = use_case.run(sources, **arguments)  # type: ignore[arg-type]
+            report = use_case.run(sources, **arguments, on_wait=console.waiting)  # type: ignore[arg-type]
     if dry_run:
         skipped = planned.skipped
         console.json(planned.to_json()) if as_json else views_caches.planned(console, planned)

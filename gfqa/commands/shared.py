@@ -115,10 +115,11 @@ def no_command(context: typer.Context) -> None:
         Console().block(context.get_help())
 
 
-def open_store() -> Store:
+def open_store(console: Console | None = None) -> Store:
+    """The store; where it is written to, `console` says that another process has to be waited for."""
     from gfqa.cachestore import Store
 
-    return Store.open(config.home())
+    return Store.open(config.home()) if console is None else Store.open(config.home(), on_wait=console.waiting)
 
 
 def standard_input() -> bytes:

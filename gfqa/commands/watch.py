@@ -49,7 +49,15 @@ def watch(
         reader = open_model(model, device)
         watching = False
         for refresh in refreshes(
-            paths, reader=reader, home=config.home(), name=name, limits=limits, interval=interval, debounce=debounce
+            paths,
+            reader=reader,
+            home=config.home(),
+            name=name,
+            limits=limits,
+            interval=interval,
+            debounce=debounce,
+            progress=console.progress,
+            on_wait=console.waiting,
         ):
             if refresh.report is not None:
                 console.json(refresh.report.to_json()) if jsonl else console.ingested(refresh.report)
