@@ -87,7 +87,9 @@ def found(console: Console, results: Sequence[Found]) -> None:
         console.note("No passage shares a word with the question.")
     several = len({result.cache for result in results}) > 1
     for result in results:
-        console.line(result.place + _marks(result.cache if several else None, True, result.changed), "bold")
+        marks = _marks(result.cache if several else None, True, result.changed)
+        marks += f"  (and {result.similar:,} more like it)" * (result.similar > 0)
+        console.line(result.place + marks, "bold")
         _quote(console, result.quote)
 
 

@@ -97,7 +97,8 @@ class Answer:
 @dataclass(frozen=True)
 class Found:
     """A passage and its place. Lines for texts, a page for PDFs, 1-based; line, column (in bytes): of the quote, its line
-    that shares most with the question; file: absolute path; changed: it is gone or no longer what was ingested.
+    that shares most with the question; file: absolute path; changed: it is gone or no longer what was ingested; similar: so
+    many passages were left out because they say the same.
     """
 
     cache: str | None
@@ -113,6 +114,7 @@ class Found:
     score: float
     file: str
     changed: bool
+    similar: int = 0
 
     @property
     def place(self) -> str:
@@ -133,4 +135,5 @@ class Found:
             **{name: getattr(self, name) for name in names},
             "score": round(self.score, 4),
             "changed": self.changed,
+            "similar": self.similar,
         }

@@ -252,10 +252,7 @@ def _context(console: Console, memory: Memory, question: str, budget: int) -> bo
     """Print the best passages within a budget of tokens; whether there are any."""
     from gfqa import find
 
-    tokenizer = memory.tokenizer
-    # Short documents make short passages, so more than would fit at their full length are asked for.
-    candidates = find.find(memory, question, 10 + budget // 20)
-    results, spent = find.within(candidates, budget, lambda text: len(tokenizer.encode(text)))
+    results, spent = find.context(memory, question, budget)
     if console.as_json:
         passages = [result.to_json() for result in results]
         console.json({"schema": 1, "question": question, "passages": passages, "tokens": spent})

@@ -15,7 +15,9 @@ from gfqa.errors import NothingToRead, UsageError
 if TYPE_CHECKING:
     from gfqa.documents import Document, Limits, Source
 
-Include = Annotated[list[str] | None, typer.Option(help="Read only what matches (gitignore syntax).")]
+Include = Annotated[
+    list[str] | None, typer.Option(help="Read only what matches (gitignore syntax; !GLOB: all but that).")
+]
 Exclude = Annotated[list[str] | None, typer.Option(help="Leave out what matches (gitignore syntax).")]
 IncludeSecrets = Annotated[bool, typer.Option("--include-secrets", help="Also read .env files, keys and the like.")]
 

@@ -73,7 +73,11 @@ Caches = Annotated[
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="GLOB", help="Only the documents that match (gitignore syntax); may be repeated."),
+    typer.Option(
+        "--only",
+        metavar="GLOB",
+        help="Only the documents that match (gitignore syntax; !GLOB leaves out, the last match decides); may be repeated.",
+    ),
 ]
 MemoryBudget = Annotated[
     str | None,
