@@ -140,6 +140,9 @@ def _quote(console: Console, quote: str) -> None:
 def _warnings(console: Console, answer: Answer) -> None:
     if answer.doubtful:
         console.warn(f"low confidence (score {answer.score:.2f}): check the places.")
+    if answer.unknown_paths:
+        where = "cache" if len(answer.caches) == 1 else "caches"
+        console.note(f"The answer names {joined(answer.unknown_paths, 3)}: not in the {where}.")
     if any(not citation.verified for citation in answer.citations):
         console.warn("the cache does not hold a quote at the place given: ingest its sources again.")
     if answer.found and not answer.located:

@@ -42,7 +42,9 @@ class Citation:
 
 @dataclass(frozen=True)
 class Answer:
-    """text is "" when not found; score in 0..1 is the probability that the documents answer the question."""
+    """text is "" when not found; score in 0..1 is the probability that the documents answer the question; unknown_paths: what
+    looks like a path in the text and is no document of the caches.
+    """
 
     question: str
     text: str
@@ -56,6 +58,7 @@ class Answer:
     layout: str
     tokens: Mapping[str, int]
     timing: Mapping[str, float]
+    unknown_paths: tuple[str, ...] = ()
 
     @property
     def doubtful(self) -> bool:
@@ -91,7 +94,9 @@ class Answer:
             "tokens": dict(self.tokens),
             "timing": {name: round(seconds, 4) for name, seconds in self.timing.items()},
         }
-        return answer if self.located else {**answer, "located": False}
+        # Two that are there only where there is something to say.
+        unknown = {"unknown_paths": list(self.unknown_paths)} if self.unknown_paths else {}
+        return {**answer, **unknown, **({} if self.located else {"located": False})}
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,28 @@ def test_a_folded_quote_keeps_the_edge_of_its_block(monkeypatch: pytest.MonkeyPa
         assert " ".join(part.strip() for part in shown) == line
 
 
+def test_a_path_that_no_cache_holds_is_told_and_the_answer_left_alone(
+    gfqa: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gfqa.ask as use_case
+
+    text = "It is in lib/none.py, app.py and docs/guide.md:3."
+    plain = use_case.generate
+    monkeypatch.setattr(use_case, "generate", lambda *a, **k: replace(plain(*a, **k), text=text, found=True))
+    gfqa("ingest", project)
+    for only in ([], ["--only", "*.md"]):
+        answer = gfqa("ask", "Where?", "--json", *only).json
+        assert (answer["answer"], answer["unknown_paths"]) == (text, ["lib/none.py"])
+    human = gfqa("ask", "Where?", "--no-stream")
+    assert human.err.count("The answer names lib/none.py: not in the cache.\n") == 1
+    assert human.out.startswith(text)
+    assert "lib/none.py" not in gfqa("ask", "Where?", "-q").err
+    # A document from standard input alone is no cache that could hold other files.
+    assert "unknown_paths" not in gfqa("ask", "Where?", "-", "--json", stdin="text").json
+    text = "app.py"
+    assert "unknown_paths" not in gfqa("ask", "Where?", "--json").json
+
+
 def test_an_interrupted_question_has_nothing_to_go_on_with(
     gfqa: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
