@@ -6,7 +6,7 @@ attention mass of the question's own pass is given, both are merged.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -106,35 +106,36 @@ def find(
 class _Distinct:
     """Passages of which none says again what a better one says, and how often each was said again.
 
-    A passage repeats another where at least the share `alike` of its lines, by length, stands there too; below 1 the line
-    that shares most with the question has to be the same as well, so that what a list shows of the two is the same.
+    A passage repeats another if at least the share `alike` of its runs of three words stands there too, and with them all
+    of the line that shares most with the question, which is what a list would show. Marks and white space do not count, so
+    a licence is the same in any comment; where all of it has to be there (1.0), marks do.
     """
 
     def __init__(self, question: str, count: int, alike: float) -> None:
         self.kept: dict[int, int] = {}
         self._question, self._count, self._alike = question, count, alike
-        self._lines: dict[int, tuple[frozenset[str], str]] = {}
+        self._words = re.compile(r"\w+|[^\w\s]" if alike >= 1 else r"\w+")
+        self._said: dict[int, tuple[set[tuple[str, ...]], str]] = {}
 
     def add(self, number: int, text: str) -> None:
         """The next best passage: kept, counted with one of those kept, or (where there are enough) neither."""
-        lines = frozenset(line.strip() for line in text.split("\n")) - {""}
-        if not lines:
+        words = self._words.findall(text)
+        runs = set(zip(*(words[first:] for first in range(min(3, len(words))))))
+        if not runs:
             return
-        length = _length(lines)
-        likely = [kept for kept, (theirs, _) in self._lines.items() if _length(lines & theirs) >= self._alike * length]
-        if not likely and len(self.kept) >= self._count:
-            return
-        best = best_line(text, self._question)[1]
-        for kept in likely:
-            if self._alike >= 1 or self._lines[kept][1] == best:
-                self.kept[kept] += 1
-                return
+        likely = [kept for kept, (theirs, _) in self._said.items() if len(runs & theirs) >= self._alike * len(runs)]
+        if likely:
+            shown = _spaced(self._words.findall(best_line(text, self._question)[1]))
+            for kept in likely:
+                if shown in self._said[kept][1]:
+                    self.kept[kept] += 1
+                    return
         if len(self.kept) < self._count:
-            self.kept[number], self._lines[number] = 0, (lines, best)
+            self.kept[number], self._said[number] = 0, (runs, _spaced(words))
 
 
-def _length(lines: Iterable[str]) -> int:
-    return sum(map(len, lines))
+def _spaced(words: list[str]) -> str:
+    return f" {' '.join(words)} "
 
 
 def rank(memory: Texts, question: str, mass: Tensor | None = None) -> Ranking:

@@ -97,23 +97,24 @@ def test_indentation_in_front_of_a_passage(before: list[bytes], expected: str) -
 
 
 def test_what_was_said_is_counted(memory: Memory) -> None:
-    distinct = _Distinct("the port", 2, 0.5)
+    distinct = _Distinct("the port", 3, 0.5)
     for number, text in enumerate(
         [
-            "the port is 1\nand so on",  # kept
-            "  the port is 1\nand so on\n",  # the same
+            "the port is 1\nand so on for long",  # kept
+            "# the port\n# is 1 and so on\n# for long",  # the same, folded otherwise and in a comment
             "the port is 1\nbut everything else is quite another matter",  # the same line, another text
-            "the port is 2\nand so on",  # mostly the same text; another line is shown
+            "the port is 2\nand so on for long",  # mostly the same text, but another line is shown
             "",  # says nothing
-            "the port is 1\nand so on\nfor long",
+            "the port is 1\nand so on for long\nand longer",
+            "a fourth text of the port, which is too many",
         ]
     ):
         distinct.add(number, text)
-    assert distinct.kept == {0: 2, 2: 0}
+    assert distinct.kept == {0: 2, 2: 0, 3: 0}
     whole = _Distinct("the port", 9, 1.0)
-    for number, text in enumerate(["a\nb\nthe port", "b", "the port\na", "the port\nc", "a\n\nb"]):
+    for number, text in enumerate(["x = 1\ny = 2\nthe port", "y = 2\n  the port", "the port == 2", "y == 2"]):
         whole.add(number, text)
-    assert whole.kept == {0: 3, 3: 0}
+    assert whole.kept == {0: 1, 2: 0, 3: 0}
     plain, once = (find(memory, "the long list says nothing", 50, alike=alike) for alike in (None, 0.5))
     assert sum(1 + passage.similar for passage in once) == len(plain)
 
