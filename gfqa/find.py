@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gfqa import passages
-from gfqa.answer.result import Found
+from gfqa.answer.result import Found, Passages
 from gfqa.errors import UsageError
 from gfqa.shelf import STDIN, Origin, Shelf, file_of, has_changed
 
@@ -36,12 +36,18 @@ def find(texts: Shelf | Memory, question: str, count: int, *, alike: float = ALI
     return [_found(texts.origins[passage.chain], passage) for passage in found]
 
 
-def context(texts: Shelf | Memory, question: str, budget: int) -> tuple[list[Found], int]:
-    """The best passages within `budget` tokens, and how many tokens they take; errors as of `find` and `within`."""
+def search(texts: Shelf | Memory, question: str, count: int) -> Passages:
+    """The `count` best passages; errors as of `find`."""
+    return Passages(question, tuple(find(texts, question, count)), texts.caches, len(texts.ids))
+
+
+def context(texts: Shelf | Memory, question: str, budget: int) -> Passages:
+    """The best passages within `budget` tokens; errors as of `find` and `within`."""
     # Short documents make short passages, so more than would fit at their full length are asked for. What another model
     # reads must not lose a line, so only passages that are wholly part of a better one are left out.
     candidates = find(texts, question, 10 + budget // 20, alike=1.0)
-    return within(candidates, budget, lambda text: len(texts.tokenizer.encode(text)))
+    results, spent = within(candidates, budget, lambda text: len(texts.tokenizer.encode(text)))
+    return Passages(question, tuple(results), texts.caches, len(texts.ids), spent)
 
 
 def within(results: Sequence[Found], budget: int, count_tokens: Callable[[str], int]) -> tuple[list[Found], int]:

@@ -142,3 +142,23 @@ class Found:
             "changed": self.changed,
             "similar": self.similar,
         }
+
+
+@dataclass(frozen=True)
+class Passages:
+    """What a search gave: results, best first, from `searched` tokens of the caches; spent: the tokens that the results take
+    together, None where no budget was set.
+    """
+
+    question: str
+    results: tuple[Found, ...]
+    caches: tuple[str, ...]
+    searched: int
+    spent: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented object of `find --json`; with a budget that of `ask --context --json`."""
+        found = {"schema": 1, "question": self.question, "passages": [result.to_json() for result in self.results]}
+        return (
+            {**found, "cache": {"names": list(self.caches)}} if self.spent is None else {**found, "tokens": self.spent}
+        )

@@ -87,6 +87,20 @@ MemoryBudget = Annotated[
         help="What the documents may take in memory while they are asked, as 800MB or 4GB; default: half of it.",
     ),
 ]
+Sources = Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")]
+MaxTokens = Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")]
+NoReread = Annotated[bool, typer.Option("--no-reread/--reread", help="Answer at first sight: faster, worse on prose.")]
+Temperature = Annotated[
+    float, typer.Option(min=0, max=10, help="Draw tokens instead of taking the likeliest; 0 is greedy.")
+]
+TopP = Annotated[
+    float, typer.Option(min=0, max=1, help="Draw from the likeliest tokens with this share of probability.")
+]
+TopK = Annotated[int, typer.Option(min=0, help="Draw from so many likeliest tokens; 0 is all.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="The same seed draws the same answer.")]
+NoServer = Annotated[
+    bool, typer.Option("--no-server/--server", envvar="GFQA_NO_SERVER", help="Do without a running gfqa serve.")
+]
 Device = Annotated[str, typer.Option(envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")]
 
 
@@ -100,6 +114,15 @@ def chosen_format(given: Format | None, as_json: bool, as_jsonl: bool, default: 
     if len(wanted) > 1:
         raise UsageError(f"Two formats were asked for: {' and '.join(sorted(wanted))}.")
     return wanted.pop() if wanted else default
+
+
+def sampling(temperature: float, top_p: float, top_k: int, seed: int | None) -> dict[str, Any]:
+    """The options of sampling as `gfqa.ask.ask` takes them. UsageError where they would choose nothing."""
+    if temperature:
+        return {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
+    if top_p < 1 or top_k:
+        raise UsageError("--top-p and --top-k choose nothing at temperature 0.", hint="Add --temperature 0.7, say.")
+    return {}
 
 
 def group(help: str, **settings: Any) -> typer.Typer:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from gfqa import config
+from gfqa import config, find
+from gfqa.answer.result import Passages
 from gfqa.ask import Answer, Memory, ask, changed_documents, choose_caches, open_memory
 from gfqa.cachestore import Store
 from gfqa.errors import GfqaError, UsageError
@@ -30,7 +31,8 @@ Digests = tuple[str, ...]
 class Question:
     """What is asked of which caches; none named: the one that `choose_caches` finds for `folder`, unless there is a document.
 
-    options: keyword arguments of `gfqa.ask.ask`.
+    options: keyword arguments of `gfqa.ask.ask`. count, budget: passages are wanted instead of an answer, so many, or those
+    that fit so many tokens.
     """
 
     text: str
@@ -40,6 +42,8 @@ class Question:
     only: tuple[str, ...] = ()
     require_fresh: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    count: int | None = None
+    budget: int | None = None
 
 
 class Engine:
@@ -91,9 +95,25 @@ class Engine:
         self, question: Question, on_text: Callable[[str], None] = lambda text: None
     ) -> tuple[Answer, dict[str, Any]]:
         """The answer and its documented JSON object, with `"warm": true` among the timing. GfqaErrors as of `gfqa ask`."""
+        began = time.monotonic()
+        memory = self._memory_for(question)
+        answer = ask(
+            replace(memory, seconds=time.monotonic() - began), question.text, **question.options, on_text=on_text
+        )
+        document = answer.to_json()
+        return answer, {**document, "timing": {**document["timing"], "warm": True}}
+
+    def passages(self, question: Question) -> Passages:
+        """The passages that `question.count` or `question.budget` asks for. GfqaErrors as of `gfqa find`."""
+        memory = self._memory_for(question)
+        if question.budget is not None:
+            return find.context(memory, question.text, question.budget)
+        return find.search(memory, question.text, question.count or 0)
+
+    def _memory_for(self, question: Question) -> Memory:
+        """What the question is asked of, brought up to date."""
         if not question.text.strip():
             raise UsageError("The question is empty.")
-        began = time.monotonic()
         self._refresh()
         names = tuple(question.caches)
         if not names and question.document is None:
@@ -101,15 +121,11 @@ class Engine:
         elif names:
             choose_caches(self.store, names, question.folder)
         memory = self.memory(names, question.document)
-        if question.require_fresh and (changed := changed_documents(memory)):
-            raise stale(changed)
         if question.only:
             memory = restricted(memory, question.only)
-        answer = ask(
-            replace(memory, seconds=time.monotonic() - began), question.text, **question.options, on_text=on_text
-        )
-        document = answer.to_json()
-        return answer, {**document, "timing": {**document["timing"], "warm": True}}
+        if question.require_fresh and (changed := changed_documents(memory)):
+            raise stale(changed)
+        return memory
 
     def memory(self, names: tuple[str, ...], document: bytes | None = None) -> Memory:
         """The memory of these caches as they are now, loaded only if they changed; that of a document is not kept."""
