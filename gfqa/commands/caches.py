@@ -239,7 +239,9 @@ def export_cache(
 @app.command("import")
 def import_cache(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="An exported cache; - is standard input.")],
-    name: Annotated[str | None, typer.Option("--name", "-n", help="The cache's name; default: the one it had.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="NAME", help="The cache's name; default: the one it had.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of the cache of that name.")] = False,
     any_model: Annotated[
         bool, typer.Option("--any-model", help="Also a cache of another model: for `caches rebuild`.")

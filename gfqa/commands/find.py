@@ -37,7 +37,9 @@ def find(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question, or words to look for.")],
     cache: Caches = None,
     only: Only = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="At most this many passages.")] = 10,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=1000, metavar="N", help="At most this many passages.")
+    ] = 10,
     fast: Annotated[
         bool, typer.Option("--fast", help="By words alone: no model is loaded, and it takes a fraction of the time.")
     ] = False,
