@@ -114,25 +114,28 @@ def parse(text: str, file: Path) -> dict[str, Any]:
 
 
 def check(key: str, value: Any, where: str) -> Any:
-    """The value as it is used, a single cache as a list of one. UsageError, naming key and place, if it cannot be."""
-    known = KEYS.get(key)
+    """The value as it is used, a single cache as a list of one. UsageError, naming key and place, if it cannot be.
+
+    where: the file that it stands in; "" for the command line.
+    """
+    place, known = f"{where}: " if where else "", KEYS.get(key)
     if known is None:
-        raise UsageError(f"{where}: there is no setting {key!r}.", hint=f"Settings: {', '.join(KEYS)}.")
+        raise UsageError(f"{place}there is no setting {key!r}.", hint=f"Settings: {', '.join(KEYS)}.")
     if known.kind is list:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
             return names
-        raise UsageError(f"{where}: {key} is neither a text nor a list of texts.")
+        raise UsageError(f"{place}{key} is neither a text nor a list of texts.")
     if not isinstance(value, known.kind) or (known.kind is int and isinstance(value, bool)):
         wanted = {str: "a text", int: "a whole number", bool: "true or false"}[known.kind]
-        raise UsageError(f"{where}: {key} is not {wanted}.")
+        raise UsageError(f"{place}{key} is not {wanted}.")
     least, most = known.bounds
     if isinstance(value, int) and known.kind is int and not least <= value <= most:
-        raise UsageError(f"{where}: {key} is {value}, but must lie between {least} and {most}.")
+        raise UsageError(f"{place}{key} is {value}, but must lie between {least} and {most}.")
     if value == "":
-        raise UsageError(f"{where}: {key} is empty.")
+        raise UsageError(f"{place}{key} is empty.")
     if known.pattern and not re.fullmatch(known.pattern, str(value)):
-        raise UsageError(f"{where}: {key} is {value!r}, but must be {known.choices}.")
+        raise UsageError(f"{place}{key} is {value!r}, but must be {known.choices}.")
     return value
 
 

@@ -35,7 +35,7 @@ from gfqa.commands.shared import (
     sampling,
     standard_input,
 )
-from gfqa.console import Console
+from gfqa.console import Console, plural
 from gfqa.errors import CacheError, NotFoundInDocuments, UsageError
 from gfqa.serve import client as warm
 
@@ -256,7 +256,7 @@ def _context(console: Console, passages: Passages) -> bool:
         views.context(console, passages.results)
         if not passages.results:
             console.note("No passage speaks of the question.")
-    console.detail(f"{passages.spent:,} tokens in {len(passages.results)} passages")
+    console.detail(f"{passages.spent:,} tokens in {plural(len(passages.results), 'passage')}")
     return bool(passages.results)
 
 

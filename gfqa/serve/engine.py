@@ -61,6 +61,7 @@ class Engine:
         self._budget = memory_budget
         self._files = _files(self.reader.folder)
         self._memories: OrderedDict[tuple[str, ...], tuple[Digests, Memory]] = OrderedDict()
+        self._part: tuple[Memory, tuple[str, ...], Memory] | None = None
 
     @property
     def store(self) -> Store:
@@ -122,10 +123,17 @@ class Engine:
             choose_caches(self.store, names, question.folder)
         memory = self.memory(names, question.document)
         if question.only:
-            memory = restricted(memory, question.only)
+            memory = self._restricted(memory, question.only)
         if question.require_fresh and (changed := changed_documents(memory)):
             raise stale(changed)
         return memory
+
+    def _restricted(self, memory: Memory, globs: tuple[str, ...]) -> Memory:
+        """The memory of only some documents; the last one is kept, since a chat asks the same again."""
+        if self._part is None or self._part[0] is not memory or self._part[1] != globs:
+            self._part = None  # before the next one is made: there may be no room for both
+            self._part = memory, globs, restricted(memory, globs)
+        return self._part[2]
 
     def memory(self, names: tuple[str, ...], document: bytes | None = None) -> Memory:
         """The memory of these caches as they are now, loaded only if they changed; that of a document is not kept."""
@@ -146,6 +154,7 @@ class Engine:
     def drop(self) -> None:
         """Forget all memories: after a failure they may be what there was no room for."""
         self._memories.clear()
+        self._part = None
 
     def _refresh(self) -> None:
         """Open the model again if its files changed."""

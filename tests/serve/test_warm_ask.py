@@ -209,6 +209,29 @@ def test_a_refreshed_cache_is_loaded_again(ingested: Run, serving: Serving, proj
         assert (gone.code, gone.out) == (3, ingested("ask", "q", "--cache", "proj", "--json", "--no-server").out)
 
 
+def test_the_last_selection_of_documents_is_kept_while_it_is_true(
+    ingested: Run, serving: Serving, project: Path
+) -> None:
+    with serving() as server:
+
+        def asked(*globs: str) -> Any:
+            only = [word for glob in globs for word in ("--only", glob)]
+            warm, cold = (ingested("ask", "q", "--json", *only, *flag) for flag in ((), ("--no-server",)))
+            assert is_warm(warm)
+            assert untimed(warm) == untimed(cold)
+            return server.engine._part and server.engine._part[2]
+
+        first = asked("*.py")
+        assert first is not None
+        assert asked("*.py") is first
+        assert asked() is first
+        assert asked("*.md") is not first
+        first = asked("*.py")
+        (project / "app.py").write_text("changed = True\n")
+        ingested("ingest", project, "-q")
+        assert asked("*.py") is not first
+
+
 def test_memories_are_bounded(ingested: Run, serving: Serving, project: Path) -> None:
     from gfqa.serve.engine import MEMORIES
 
