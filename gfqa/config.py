@@ -142,7 +142,7 @@ def check(key: str, value: Any, where: str) -> Any:
 def from_text(key: str, text: str) -> Any:
     """A value given on the command line. UsageError as `check`."""
     known, value = KEYS.get(key), text
-    where = "gfqa config set"
+    where = ""
     if known is not None and known.kind is list:
         return check(key, [name.strip() for name in text.split(",")], where)
     if known is not None and known.kind is int and re.fullmatch(r"[+-]?[0-9]{1,18}", text):
