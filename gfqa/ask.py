@@ -14,6 +14,7 @@ from typing import Any
 from gfqa.answer import checks, prompt
 from gfqa.answer.citations import Span, locate
 from gfqa.answer.generate import Generated, generate, generate_many
+from gfqa.answer.paths import unknown_paths
 from gfqa.answer.result import Answer, Citation
 from gfqa.answer.sampling import Sampling
 from gfqa.errors import UsageError
@@ -194,6 +195,7 @@ def _answer(
         located=reader.config.n_gold > 0,
         citations=cited,
         changed=changed,
+        unknown_paths=unknown_paths(generated.text, memory.documents) if memory.caches else (),
         caches=memory.caches,
         model=reader.name,
         layout=reader.config.layout,

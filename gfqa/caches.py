@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy.typing as npt
 
 from gfqa.answer.prompt import PROMPT_VERSION
-from gfqa.cachestore import DocumentEntry, Identity, Manifest, Store, fs
+from gfqa.cachestore import DocumentEntry, Identity, Manifest, OnWait, Store, fs
 from gfqa.cachestore.transfer import export_chunks, import_segments, read_head
 from gfqa.errors import CacheError, GfqaError, UsageError
 from gfqa.model_folders import all_folders
@@ -183,6 +183,7 @@ def import_file(
     any_model: bool = False,
     trust: bool = False,
     replace: bool = False,
+    on_wait: OnWait = lambda seconds: None,
 ) -> Imported:
     """Bring the exported cache in `file` into the store under its own or another name.
 
@@ -198,7 +199,7 @@ def import_file(
             f"The cache in {shown} was made by another model than the one in use ({difference}).",
             hint="Import it with --any-model, then read its text again with the model in use: gfqa caches rebuild NAME",
         )
-    store = Store.open(home)
+    store = Store.open(home, on_wait=on_wait)
     if store.manifest_path(name).exists() and not replace:
         raise UsageError(
             f"There is a cache named {name!r} already.", hint="Choose another one with --name, or pass --replace."

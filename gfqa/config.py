@@ -41,7 +41,8 @@ def path() -> Path:
 
 @dataclass(frozen=True)
 class Key:
-    """A setting: its type, what it is without any file, and its bounds where it is a number.
+    """A setting: its type, what it is without any file, its bounds where it is a number, and where only some texts will do
+    an expression for them and how to name them.
 
     It is the default of every option that reads the variable `env` and of every option named `option`; a leading `!` says
     that they mean the opposite.
@@ -52,11 +53,16 @@ class Key:
     option: str = ""
     env: str = ""
     bounds: tuple[int, int] = (0, 0)
+    pattern: str = ""
+    choices: str = ""
 
+
+DEVICES: Final = r"auto|cpu|cuda(:[0-9]{1,3})?"
+"""The names of devices; `gfqa.reader` knows which of them this machine has."""
 
 KEYS: Final[Mapping[str, Key]] = {
     "model": Key(str, None, env="GFQA_MODEL"),
-    "device": Key(str, "auto", env="GFQA_DEVICE"),
+    "device": Key(str, "auto", env="GFQA_DEVICE", pattern=DEVICES, choices="auto, cpu, cuda or cuda:N"),
     "cache": Key(list, [], env="GFQA_CACHE"),
     "sources": Key(int, 3, "sources", bounds=(0, 100)),
     "max_tokens": Key(int, 64, "max_tokens", bounds=(1, 100_000)),
@@ -108,30 +114,35 @@ def parse(text: str, file: Path) -> dict[str, Any]:
 
 
 def check(key: str, value: Any, where: str) -> Any:
-    """The value as it is used, a single cache as a list of one. UsageError, naming key and place, if it cannot be."""
-    known = KEYS.get(key)
+    """The value as it is used, a single cache as a list of one. UsageError, naming key and place, if it cannot be.
+
+    where: the file that it stands in; "" for the command line.
+    """
+    place, known = f"{where}: " if where else "", KEYS.get(key)
     if known is None:
-        raise UsageError(f"{where}: there is no setting {key!r}.", hint=f"Settings: {', '.join(KEYS)}.")
+        raise UsageError(f"{place}there is no setting {key!r}.", hint=f"Settings: {', '.join(KEYS)}.")
     if known.kind is list:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) and name for name in names):
             return names
-        raise UsageError(f"{where}: {key} is neither a text nor a list of texts.")
+        raise UsageError(f"{place}{key} is neither a text nor a list of texts.")
     if not isinstance(value, known.kind) or (known.kind is int and isinstance(value, bool)):
         wanted = {str: "a text", int: "a whole number", bool: "true or false"}[known.kind]
-        raise UsageError(f"{where}: {key} is not {wanted}.")
+        raise UsageError(f"{place}{key} is not {wanted}.")
     least, most = known.bounds
     if isinstance(value, int) and known.kind is int and not least <= value <= most:
-        raise UsageError(f"{where}: {key} is {value}, but must lie between {least} and {most}.")
+        raise UsageError(f"{place}{key} is {value}, but must lie between {least} and {most}.")
     if value == "":
-        raise UsageError(f"{where}: {key} is empty.")
+        raise UsageError(f"{place}{key} is empty.")
+    if known.pattern and not re.fullmatch(known.pattern, str(value)):
+        raise UsageError(f"{place}{key} is {value!r}, but must be {known.choices}.")
     return value
 
 
 def from_text(key: str, text: str) -> Any:
     """A value given on the command line. UsageError as `check`."""
     known, value = KEYS.get(key), text
-    where = "gfqa config set"
+    where = ""
     if known is not None and known.kind is list:
         return check(key, [name.strip() for name in text.split(",")], where)
     if known is not None and known.kind is int and re.fullmatch(r"[+-]?[0-9]{1,18}", text):

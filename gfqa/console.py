@@ -126,6 +126,10 @@ class Console:
         if self.verbose:
             self.note(text)
 
+    def waiting(self, seconds: float) -> None:
+        """Another process is writing to the store, and this one waits for it, so long at most."""
+        self.note(f"Another gfqa is writing to the store: waiting for it, {seconds:.0f} s at most.")
+
     def warn(self, text: str) -> None:
         """A warning on stderr."""
         if not self.quiet:

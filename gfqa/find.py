@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gfqa import passages
-from gfqa.answer.result import Found
+from gfqa.answer.result import Found, Passages
 from gfqa.errors import UsageError
 from gfqa.shelf import STDIN, Origin, Shelf, file_of, has_changed
 
@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from gfqa.passages import Passage
 
 
-def find(texts: Shelf | Memory, question: str, count: int) -> list[Found]:
-    """The `count` best passages, best first; fewer where no more share anything with the question.
+ALIKE = 0.5
+"""Of passages with the same best line and at least this share of the same text, a list shows the first."""
+
+
+def find(texts: Shelf | Memory, question: str, count: int, *, alike: float = ALIKE) -> list[Found]:
+    """The `count` best passages, best first, those that repeat a better one only counted; fewer where no more share anything
+    with the question. alike: as of `gfqa.passages.find`.
 
     A shelf is searched by words alone; a memory also by where the model looks, which loads it. UsageError for an empty
     question.
@@ -27,9 +32,22 @@ def find(texts: Shelf | Memory, question: str, count: int) -> list[Found]:
     if not question.strip():
         raise UsageError("The question is empty.")
     mass = None if isinstance(texts, Shelf) else passages.look(texts, question)
-    return [
-        _found(texts.origins[passage.chain], passage) for passage in passages.find(texts, question, count, mass=mass)
-    ]
+    found = passages.find(texts, question, count, mass=mass, alike=alike)
+    return [_found(texts.origins[passage.chain], passage) for passage in found]
+
+
+def search(texts: Shelf | Memory, question: str, count: int) -> Passages:
+    """The `count` best passages; errors as of `find`."""
+    return Passages(question, tuple(find(texts, question, count)), texts.caches, len(texts.ids))
+
+
+def context(texts: Shelf | Memory, question: str, budget: int) -> Passages:
+    """The best passages within `budget` tokens; errors as of `find` and `within`."""
+    # Short documents make short passages, so more than would fit at their full length are asked for. What another model
+    # reads must not lose a line, so only passages that are wholly part of a better one are left out.
+    candidates = find(texts, question, 10 + budget // 20, alike=1.0)
+    results, spent = within(candidates, budget, lambda text: len(texts.tokenizer.encode(text)))
+    return Passages(question, tuple(results), texts.caches, len(texts.ids), spent)
 
 
 def within(results: Sequence[Found], budget: int, count_tokens: Callable[[str], int]) -> tuple[list[Found], int]:
@@ -71,4 +89,5 @@ def _found(origin: Origin, passage: Passage) -> Found:
         score=passage.score,
         file=STDIN if origin.cache is None else str(file_of(origin)),
         changed=has_changed(origin),
+        similar=passage.similar,
     )

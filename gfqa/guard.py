@@ -167,6 +167,11 @@ def _usage(error: Any) -> _Failure:
     context = getattr(error, "ctx", None)
     hint = f"See {context.command_path} --help." if context is not None else None
     message = str(error.format_message()).strip()
+    # Pydantic, whom Typer asks, says what "Input" should be but not what it was.
+    details = getattr(error.__cause__, "errors", None)
+    if callable(details) and (found := details()):
+        message = message.replace(": Input should", f": {str(found[0].get('input'))!r:.200} should", 1)
+        message = message.replace(": Value error, ", ": ", 1)
     return _Failure(int(error.exit_code), message if message.endswith((".", "?")) else message + ".", hint)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gfqa import rates
-from gfqa.cachestore import Reading, Store, check_name
+from gfqa.cachestore import OnWait, Reading, Store, check_name
 from gfqa.documents import Document, Found, Limits, Skipped, Source, open_source
 from gfqa.errors import NotCacheable, NothingToRead, UsageError
 from gfqa.gather import Gathering, Progress, in_order, named_chains, prefill_missing
@@ -70,17 +70,19 @@ def run(
     limits: Limits | None = None,
     piped: Document | None = None,
     on_progress: Progress = lambda phase, done, total: None,
+    on_wait: OnWait = lambda seconds: None,
 ) -> IngestReport:
     """Bring the cache `name` up to date with the roots `paths`; other roots of the cache stay unless `only_these`.
 
-    home: gfqa's data directory. piped: a document from standard input; it replaces the one of the same path. Raises UsageError
+    home: gfqa's data directory. piped: a document from standard input; it replaces the one of the same path. on_wait: as of
+    Store.open. Raises UsageError
     (missing path, name conflict), NothingToRead, CacheError (the cache is of another model), ModelError, Busy, OSError (disk).
     """
     began = time.monotonic()
     check_cacheable(reader)
     sources = open_sources(paths, limits)
     scans = scanned(sources, piped)
-    store = Store.open(home, create=True)
+    store = Store.open(home, create=True, on_wait=on_wait)
     name = choose_name(name, sources, store)
     with store.writer(name, reader.identity, replace=only_these) as writer:
         work = Gathering(reader, store, writer.previous, writer.has)

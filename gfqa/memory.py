@@ -48,7 +48,8 @@ class Memory:
     """What questions are asked of, built once and asked many times.
 
     ids [S]: all cached tokens; starts [n]: the first token of each document, whose origins come in the same order;
-    cache, state: what the model attends over, and (chained layout) the state the question continues.
+    cache, state: what the model attends over, and (chained layout) the state the question continues; documents: root and path
+    of all that the caches hold, also of those that `restricted` leaves out.
     """
 
     reader: Reader
@@ -61,6 +62,7 @@ class Memory:
     reused: int
     prefilled: int
     seconds: float
+    documents: tuple[tuple[str, str], ...] = ()
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -101,12 +103,14 @@ def open_memory(
         )
     arrays: MemoryArrays | None = None
     origins: dict[str, list[Origin]] = {}
+    documents: list[tuple[str, str]] = []
     snapshot: Snapshot | None = None
     if store is not None and names:
         for name in names:
             _check_identity(store.manifest(name), reader)
         manifests, arrays = store.load(names)
         for manifest in manifests:
+            documents += [(entry.source, entry.path) for entry in manifest.documents]
             for key, entries in manifest.documents_by_chain.items():
                 origins.setdefault(key, shelf.origins_of(manifest, list(entries)))
         if chained:
@@ -144,6 +148,7 @@ def open_memory(
         reused=len(arrays.ids) - prefilled,
         prefilled=prefilled,
         seconds=time.monotonic() - began,
+        documents=tuple(documents),
     )
 
 

@@ -6,16 +6,18 @@ attention mass of the question's own pass is given, both are merged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span, find_span, locate
 from gfqa.answer.lexical import Evidence, LexicalIndex, Scores, best_line
-from gfqa.answer.words import Numbers
+from gfqa.answer.words import Numbers, Pieces
 from gfqa.shelf import Texts
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ MASS_WEIGHT = 2.0
 spread thin, the words decide; where it points, as in code, it does."""
 AROUND = 80
 """The answer may stand so many tokens before or after the passage that led to it: about what is read again around it."""
+SCANNED = 20
+"""Passages that say the same are looked for among so many times the number wanted."""
 ALTERNATIVES = 5
 """So many passages more than are cited are searched for the answer's words."""
 
@@ -40,7 +44,7 @@ class Passage:
     chain: the document's number in Memory.origins; start, end: its tokens there (path header counted, end exclusive). Lines are
     1-based; of a PDF they are None, and page is that of the quote. text: the whole passage; quote: its line that
     shares most with the question, number `line`. score: for ranking only, higher is better;
-    the best by words alone has 1.
+    the best by words alone has 1. similar: so many passages that say the same were left out.
     """
 
     chain: int
@@ -56,6 +60,7 @@ class Passage:
     quote: str
     text: str
     score: float
+    similar: int = 0
 
     @property
     def place(self) -> str:
@@ -80,14 +85,57 @@ class Ranking:
         return Span(chain, int(windows.begins[number]) - begin, int(windows.ends[number]) - begin, 0.0)
 
 
-def find(memory: Texts, question: str, count: int = 10, *, mass: Tensor | None = None) -> list[Passage]:
+def find(
+    memory: Texts, question: str, count: int = 10, *, mass: Tensor | None = None, alike: float | None = None
+) -> list[Passage]:
     """The `count` best passages for the question, best first; fewer where nothing else shares a word or any mass with it.
 
-    mass [S]: attention mass of the question's pass (`look`); without it only words count, and no weights are loaded.
+    mass [S]: attention mass of the question's pass (`look`); without it only words count, and no weights are loaded. alike: of
+    passages that repeat a better one only the best is given, with their number; see `_Distinct`.
     """
     ranking = rank(memory, question, mass)
-    chosen = [number for number in ranking.order[:count].tolist() if ranking.score[number] > 0]
-    return [_passage(memory, ranking, number, question) for number in chosen]
+    order = [number for number in ranking.order.tolist() if ranking.score[number] > 0]
+    if alike is None:
+        return [_passage(memory, ranking, number, question) for number in order[:count]]
+    distinct = _Distinct(question, count, alike)
+    for number in order[: count * SCANNED]:
+        distinct.add(number, _text(memory, ranking.span(memory, number)))
+    return [replace(_passage(memory, ranking, kept, question), similar=more) for kept, more in distinct.kept.items()]
+
+
+class _Distinct:
+    """Passages of which none says again what a better one says, and how often each was said again.
+
+    A passage repeats another if at least the share `alike` of its runs of three words stands there too, and with them all
+    of the line that shares most with the question, which is what a list would show. Marks and white space do not count, so
+    a licence is the same in any comment; where all of it has to be there (1.0), marks do.
+    """
+
+    def __init__(self, question: str, count: int, alike: float) -> None:
+        self.kept: dict[int, int] = {}
+        self._question, self._count, self._alike = question, count, alike
+        self._words = re.compile(r"\w+|[^\w\s]" if alike >= 1 else r"\w+")
+        self._said: dict[int, tuple[set[tuple[str, ...]], str]] = {}
+
+    def add(self, number: int, text: str) -> None:
+        """The next best passage: kept, counted with one of those kept, or (where there are enough) neither."""
+        words = self._words.findall(text)
+        runs = set(zip(*(words[first:] for first in range(min(3, len(words))))))
+        if not runs:
+            return
+        likely = [kept for kept, (theirs, _) in self._said.items() if len(runs & theirs) >= self._alike * len(runs)]
+        if likely:
+            shown = _spaced(self._words.findall(best_line(text, self._question)[1]))
+            for kept in likely:
+                if shown in self._said[kept][1]:
+                    self.kept[kept] += 1
+                    return
+        if len(self.kept) < self._count:
+            self.kept[number], self._said[number] = 0, (runs, _spaced(words))
+
+
+def _spaced(words: list[str]) -> str:
+    return f" {' '.join(words)} "
 
 
 def rank(memory: Texts, question: str, mass: Tensor | None = None) -> Ranking:
@@ -158,15 +206,35 @@ def _shares(index: LexicalIndex, mass: Tensor) -> Scores:
     return inside / max(float(inside.sum()), 1e-30)
 
 
+def _text(memory: Texts, span: Span) -> str:
+    """The passage's text from its first line's beginning, without the empty lines in front and the white space behind."""
+    begin, header = memory.starts[span.chain], memory.origins[span.chain].entry.header_tokens
+    ids = memory.ids[begin + span.start : begin + span.end]
+    raw = memory.tokenizer.decode_bytes(ids.tolist()).decode("utf-8", "ignore")
+    raw = _indentation(memory.ids[begin + header : begin + span.start], memory.tokenizer) + raw
+    return raw[raw.rfind("\n", 0, len(raw) - len(raw.lstrip())) + 1 :].rstrip()
+
+
+def _indentation(before: npt.NDArray[Any], pieces: Pieces) -> str:
+    """The white space between a line's beginning and a passage that begins behind it: one token may hold both, a newline and
+    the indentation that follows. before: ids of the document in front of the passage.
+    """
+    space = b""
+    for at in range(len(before) - 1, -1, -1):
+        space = pieces.piece_bytes(int(before[at])) + space
+        if not space.isspace() or b"\n" in space:
+            break
+    own = space[max(space.rfind(b"\n"), space.rfind(b"\f")) + 1 :]
+    return "" if own.strip(b" \t") else own.decode("ascii")
+
+
 def _passage(memory: Texts, ranking: Ranking, number: int, question: str) -> Passage:
     span = ranking.span(memory, number)
     origin, begin = memory.origins[span.chain], memory.starts[span.chain]
     entry, tokenizer = origin.entry, memory.tokenizer
     ids = memory.ids[begin : begin + entry.n_tokens]
     place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
-    raw = tokenizer.decode_bytes(ids[span.start : span.end].tolist()).decode("utf-8", "ignore")
-    # Without the empty lines in front, so that its first line is `start_line`.
-    text = raw[raw.rfind("\n", 0, len(raw) - len(raw.lstrip())) + 1 :].rstrip()
+    text = _text(memory, span)
     at, quote = best_line(text, question)
     return Passage(
         chain=span.chain,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from gfqa import config
 from gfqa.answer.prompt import tokenizer_identity
 from gfqa.cachestore import Identity
 from gfqa.errors import ModelError, UsageError
@@ -80,7 +81,7 @@ def resolve_device(name: str) -> str:
 
     Raises UsageError for an unknown name, ModelError for a GPU that is not there and for MPS.
     """
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
+    if not re.fullmatch(f"{config.DEVICES}|mps", name):
         raise UsageError(f"There is no device {name!r}.", hint="Use auto, cpu, cuda or cuda:N.")
     kind, _, index = name.partition(":")
     if kind == "mps":

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pathspec import GitIgnoreSpec
 
 from gfqa.answer.prompt import tokenizer_identity
 from gfqa.cachestore import DocumentEntry, Manifest, MemoryArrays, Store
+from gfqa.documents.ignore import Rules, check_globs
 from gfqa.errors import CacheError, UsageError
 from gfqa.tokenizer import Tokenizer
 
@@ -103,12 +103,13 @@ def origins_of(manifest: Manifest, entries: Sequence[DocumentEntry]) -> list[Ori
 
 
 def part_of(texts: Texts, globs: Sequence[str]) -> Part:
-    """The documents whose paths match a glob (gitignore syntax). UsageError where none does, or for a glob that is none."""
-    try:
-        spec = GitIgnoreSpec.from_lines(globs)
-    except ValueError:
-        raise UsageError(f"{', '.join(globs)} is no glob.", hint="Try docs/ or *.py (gitignore syntax).") from None
-    chosen = [number for number, origin in enumerate(texts.origins) if spec.match_file(origin.entry.path)]
+    """The documents whose paths match a glob (gitignore syntax: the last that matches decides, `!` leaves out).
+
+    UsageError where none does, or for a glob that is none.
+    """
+    check_globs(globs)
+    rules = Rules(globs)
+    chosen = [number for number, origin in enumerate(texts.origins) if rules.covers(origin.entry.path)]
     if not chosen:
         raise UsageError(f"No document of the cache matches {', '.join(globs)}.")
     bounds = (*texts.starts, len(texts.ids))

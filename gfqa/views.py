@@ -87,7 +87,9 @@ def found(console: Console, results: Sequence[Found]) -> None:
         console.note("No passage shares a word with the question.")
     several = len({result.cache for result in results}) > 1
     for result in results:
-        console.line(result.place + _marks(result.cache if several else None, True, result.changed), "bold")
+        marks = _marks(result.cache if several else None, True, result.changed)
+        marks += f"  (and {result.similar:,} more like it)" * (result.similar > 0)
+        console.line(result.place + marks, "bold")
         _quote(console, result.quote)
 
 
@@ -138,6 +140,9 @@ def _quote(console: Console, quote: str) -> None:
 def _warnings(console: Console, answer: Answer) -> None:
     if answer.doubtful:
         console.warn(f"low confidence (score {answer.score:.2f}): check the places.")
+    if answer.unknown_paths:
+        where = "cache" if len(answer.caches) == 1 else "caches"
+        console.note(f"The answer names {joined(answer.unknown_paths, 3)}: not in the {where}.")
     if any(not citation.verified for citation in answer.citations):
         console.warn("the cache does not hold a quote at the place given: ingest its sources again.")
     if answer.found and not answer.located:

@@ -5,13 +5,16 @@ Polling needs no library, works on network disks, and sees what any other writer
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gfqa.cachestore import OnWait
 from gfqa.documents import Found, Limits, Source, open_source
 from gfqa.errors import GfqaError
+from gfqa.gather import Progress
 from gfqa.ingest import IngestReport, run
 from gfqa.reader import Reader
 
@@ -27,6 +30,11 @@ class Refresh:
     error: GfqaError | None
 
 
+@contextlib.contextmanager
+def _unseen() -> Iterator[Progress]:
+    yield lambda phase, done, total: None
+
+
 def watch(
     paths: Sequence[str | Path],
     *,
@@ -37,14 +45,22 @@ def watch(
     interval: float = 1.0,
     debounce: float = 0.5,
     sleep: Callable[[float], object] = time.sleep,
+    progress: Callable[[], contextlib.AbstractContextManager[Progress]] = _unseen,
+    on_wait: OnWait = lambda seconds: None,
 ) -> Iterator[Refresh]:
     """Ingest the paths, then again whenever they have changed; one Refresh each, for ever.
 
-    interval: seconds between two looks; debounce: seconds a tree must stay as it is before it is read. The first ingest raises
-    what `ingest.run` raises; later failures are handed on, because a root may be back the next time.
+    interval: seconds between two looks; debounce: seconds a tree must stay as it is before it is read; progress: entered for
+    each ingest, it gives what hears of it; on_wait: as of Store.open. The first ingest raises what `ingest.run` raises; later
+    failures are handed on, because a root may be back the next time.
     """
+
+    def ingested(name: str | None) -> IngestReport:
+        with progress() as show:
+            return run(paths, reader=reader, home=home, name=name, limits=limits, on_progress=show, on_wait=on_wait)
+
     seen = _signature(paths, limits)
-    first = run(paths, reader=reader, home=home, name=name, limits=limits)
+    first = ingested(name)
     name = first.name
     yield Refresh(first, None)
     while True:
@@ -62,7 +78,7 @@ def watch(
         # Remembered from before the ingest: what changes during it is seen at the next look.
         seen = now
         try:
-            yield Refresh(run(paths, reader=reader, home=home, name=name, limits=limits), None)
+            yield Refresh(ingested(name), None)
         except GfqaError as error:
             yield Refresh(None, error)
 

@@ -53,6 +53,7 @@ TORCH_FREE = (
     "shelf.py",
     "answer/prompt.py",
     "serve/__init__.py",
+    "serve/chat.py",
     "serve/client.py",
     "serve/protocol.py",
     "serve/wire.py",

@@ -106,6 +106,7 @@ def test_no_file_is_no_settings_unless_it_was_named(file: Path, gfqa: Run, monke
         ("reread = 1", ["reread", "true or false"]),
         ("model = 3", ["model", "a text"]),
         ("model = ''", ["model", "empty"]),
+        ("device = 'gpu'", ["device", "'gpu'", "auto, cpu, cuda or cuda:N"]),
         ("cache = [1]", ["cache", "list of texts"]),
         ("cache = ''", ["cache"]),
         ("sources = ", ["no TOML"]),

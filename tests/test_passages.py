@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from gfqa.cachestore import Store
+from gfqa.answer.prompt import document_ids
+from gfqa.cachestore import DocumentEntry, Store
 from gfqa.ingest import run
 from gfqa.memory import Memory, open_memory, restricted
-from gfqa.passages import find, lexical_index, look, rank
+from gfqa.model_folders import tokenizer_of
+from gfqa.passages import _Distinct, _indentation, find, lexical_index, look, rank
 from gfqa.reader import open_model
+from gfqa.shelf import Origin, Shelf
 from tests.documents.pdf_bytes import lines, pdf
 
 TEXTS = {
@@ -50,6 +54,69 @@ def test_the_passage_and_its_line(memory: Memory) -> None:
         assert TEXTS[path].split("\n")[best.start_line - 1] == best.text.split("\n")[0]
         ids = memory.ids[memory.starts[best.chain] :][best.start : best.end]
         assert best.text in memory.reader.tokenizer.decode(ids.tolist())
+
+
+def test_a_passage_begins_where_its_line_does() -> None:
+    """Pieces of the shipped vocabulary hold a newline and the indentation behind it; the latter belongs to the next line."""
+    text = "".join(
+        f"class Worker{n}:\n    def run(self):\n\tif self.ready:\n            return start({n})\n" for n in range(200)
+    )
+    tokenizer = tokenizer_of(None)
+    ids, header = document_ids(tokenizer, "worker.py", text)
+    entry = DocumentEntry("/src", "worker.py", "", len(text), 0, "", len(ids), header)
+    shelf = Shelf(tokenizer, ("c",), np.array(ids, np.uint16), (0,), (Origin(None, entry),))
+    found = find(shelf, "worker ready start", 1000)
+    lines = text.split("\n")
+    assert len(found) > 20
+    assert any(passage.text.startswith(" ") for passage in found)
+    for passage in found:
+        assert passage.start_line is not None
+        assert passage.text.split("\n")[0] == lines[passage.start_line - 1]
+        assert passage.text in text
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ([], ""),
+        ([b"x\n"], ""),
+        ([b"x", b"\n    "], "    "),
+        ([b"x\n", b"  ", b"\t"], "  \t"),
+        ([b"  ", b" "], "   "),  # the beginning of the document
+        ([b"x\f\n\n "], " "),
+        ([b"x ", b"  "], ""),  # in the middle of a line
+        ([b"\n", b"x", b"  "], ""),
+    ],
+)
+def test_indentation_in_front_of_a_passage(before: list[bytes], expected: str) -> None:
+    class Pieces:
+        def piece_bytes(self, id: int) -> bytes:
+            return before[id]
+
+    assert _indentation(np.arange(len(before)), Pieces()) == expected  # type: ignore[arg-type]
+
+
+def test_what_was_said_is_counted(memory: Memory) -> None:
+    distinct = _Distinct("the port", 3, 0.5)
+    for number, text in enumerate(
+        [
+            "the port is 1\nand so on for long",  # kept
+            "# the port\n# is 1 and so on\n# for long",  # the same, folded otherwise and in a comment
+            "the port is 1\nbut everything else is quite another matter",  # the same line, another text
+            "the port is 2\nand so on for long",  # mostly the same text, but another line is shown
+            "",  # says nothing
+            "the port is 1\nand so on for long\nand longer",
+            "a fourth text of the port, which is too many",
+        ]
+    ):
+        distinct.add(number, text)
+    assert distinct.kept == {0: 2, 2: 0, 3: 0}
+    whole = _Distinct("the port", 9, 1.0)
+    for number, text in enumerate(["x = 1\ny = 2\nthe port", "y = 2\n  the port", "the port == 2", "y == 2"]):
+        whole.add(number, text)
+    assert whole.kept == {0: 1, 2: 0, 3: 0}
+    plain, once = (find(memory, "the long list says nothing", 50, alike=alike) for alike in (None, 0.5))
+    assert sum(1 + passage.similar for passage in once) == len(plain)
 
 
 def test_order_and_number(memory: Memory) -> None:

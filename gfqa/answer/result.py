@@ -42,7 +42,9 @@ class Citation:
 
 @dataclass(frozen=True)
 class Answer:
-    """text is "" when not found; score in 0..1 is the probability that the documents answer the question."""
+    """text is "" when not found; score in 0..1 is the probability that the documents answer the question; unknown_paths: what
+    looks like a path in the text and is no document of the caches.
+    """
 
     question: str
     text: str
@@ -56,6 +58,7 @@ class Answer:
     layout: str
     tokens: Mapping[str, int]
     timing: Mapping[str, float]
+    unknown_paths: tuple[str, ...] = ()
 
     @property
     def doubtful(self) -> bool:
@@ -91,13 +94,16 @@ class Answer:
             "tokens": dict(self.tokens),
             "timing": {name: round(seconds, 4) for name, seconds in self.timing.items()},
         }
-        return answer if self.located else {**answer, "located": False}
+        # Two that are there only where there is something to say.
+        unknown = {"unknown_paths": list(self.unknown_paths)} if self.unknown_paths else {}
+        return {**answer, **unknown, **({} if self.located else {"located": False})}
 
 
 @dataclass(frozen=True)
 class Found:
     """A passage and its place. Lines for texts, a page for PDFs, 1-based; line, column (in bytes): of the quote, its line
-    that shares most with the question; file: absolute path; changed: it is gone or no longer what was ingested.
+    that shares most with the question; file: absolute path; changed: it is gone or no longer what was ingested; similar: so
+    many passages were left out because they say the same.
     """
 
     cache: str | None
@@ -113,6 +119,7 @@ class Found:
     score: float
     file: str
     changed: bool
+    similar: int = 0
 
     @property
     def place(self) -> str:
@@ -133,4 +140,25 @@ class Found:
             **{name: getattr(self, name) for name in names},
             "score": round(self.score, 4),
             "changed": self.changed,
+            "similar": self.similar,
         }
+
+
+@dataclass(frozen=True)
+class Passages:
+    """What a search gave: results, best first, from `searched` tokens of the caches; spent: the tokens that the results take
+    together, None where no budget was set.
+    """
+
+    question: str
+    results: tuple[Found, ...]
+    caches: tuple[str, ...]
+    searched: int
+    spent: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented object of `find --json`; with a budget that of `ask --context --json`."""
+        found = {"schema": 1, "question": self.question, "passages": [result.to_json() for result in self.results]}
+        return (
+            {**found, "cache": {"names": list(self.caches)}} if self.spent is None else {**found, "tokens": self.spent}
+        )

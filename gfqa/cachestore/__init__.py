@@ -6,7 +6,7 @@
 from gfqa.cachestore.catalog import CacheInfo, DocumentEntry, Manifest, Reading, check_name
 from gfqa.cachestore.keys import SEGMENT_TOKENS, Identity, chain_keys, segment_key
 from gfqa.cachestore.memory import ChainData, MemoryArrays
-from gfqa.cachestore.store import CacheChanged, Store
+from gfqa.cachestore.store import CacheChanged, OnWait, Store
 from gfqa.cachestore.writer import StoreWriter
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Identity",
     "Manifest",
     "MemoryArrays",
+    "OnWait",
     "Reading",
     "Store",
     "StoreWriter",

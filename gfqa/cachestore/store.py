@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 50
 """How often a reader starts over because a writer was faster, before it gives up."""
 
+NOTICE_SECONDS: Final = 1.0
+"""Whoever waits for the writer lock is told so after this long."""
+
 T = TypeVar("T")
+OnWait = Callable[[float], None]
+"""on_wait(seconds): another process is writing, and it will be waited for so long in all."""
 
 
 class CacheChanged(CacheError):
@@ -58,16 +63,20 @@ class PackFile(NamedTuple):
 class Store:
     """All caches under one home directory. Made by `Store.open`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, on_wait: OnWait) -> None:
         self.root = root
+        self._on_wait = on_wait
         self.caches = root / "caches"
         self.packs = root / "packs"
         self.tokenizers = root / "tokenizers"
 
     @classmethod
-    def open(cls, home: Path, create: bool = False) -> Store:
-        """The store in a home directory. Writes nothing, not even a directory, unless create is true."""
-        store = cls(home / f"store-v{FORMAT_VERSION}")
+    def open(cls, home: Path, create: bool = False, *, on_wait: OnWait = lambda seconds: None) -> Store:
+        """The store in a home directory. Writes nothing, not even a directory, unless create is true.
+
+        on_wait: called where this process has to wait for another one to finish writing.
+        """
+        store = cls(home / f"store-v{FORMAT_VERSION}", on_wait)
         if create:
             store.create()
         return store
@@ -241,18 +250,28 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self, timeout: float) -> Iterator[None]:
-        """Holds the writer lock, with the directories made and files of killed writers removed. Busy after timeout s."""
+        """Holds the writer lock, with the directories made and files of killed writers removed. Busy after timeout s.
+
+        A wait of more than NOTICE_SECONDS is announced, once.
+        """
         from filelock import FileLock, Timeout
 
         self.create()
         path = self.root / "LOCK"
-        lock = FileLock(path, timeout=timeout, mode=0o600)
+        lock = FileLock(path, mode=0o600)
+        silent = min(timeout, NOTICE_SECONDS)
         with fs.explained("lock", path):
             try:
-                lock.acquire()
+                try:
+                    lock.acquire(timeout=silent)
+                except Timeout:
+                    if timeout == silent:
+                        raise
+                    self._on_wait(timeout)
+                    lock.acquire(timeout=timeout - silent)
             except Timeout:
                 raise Busy(
-                    f"Another gfqa process is writing to {self.root}, still after {timeout:.0f} s.",
+                    f"Another gfqa process is writing to {self.root}, still after {timeout:g} s.",
                     hint="Run the command again when it is done.",
                 ) from None
         try:

@@ -119,8 +119,17 @@ def import_segments(file: IO[bytes], export: Export, writer: StoreWriter, shown:
     """Read the segments behind the head into the writer, each checked, and commit. CacheError for a file that is not whole.
 
     The writer computes every key anew from the ids and refuses numbers that are not finite. Unless trusted, the sources
-    are taken for places of another machine: nothing compares them with this one's disk.
+    are taken for places of another machine: nothing compares them with this one's disk. Whatever ends it early, nothing
+    of it stays: unlike an ingest an import has nothing to go on from, since the file is read from its beginning again.
     """
+    try:
+        return _import_segments(file, export, writer, shown, trust)
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _import_segments(file: IO[bytes], export: Export, writer: StoreWriter, shown: str, trust: bool) -> Manifest:
     manifest = export.manifest
     for kind, location, parent, last in _in_order(manifest):
         data = _read_exactly(file, location.length, shown)

@@ -222,6 +222,17 @@ class StoreWriter:
             maintenance.collect(self.store, released, dead_share=maintenance.DEAD_SHARE)
         return self.store.manifest(self.name)
 
+    def discard(self) -> None:
+        """Gives up what was added and not committed, and removes its bytes at once. Ends the writer's work.
+
+        Nothing that any cache needs is touched, so it may be called whatever has gone wrong before.
+        """
+        self._open = False
+        self._pending.clear()
+        # What cannot be removed now is left to a prune; the error that led here matters more.
+        with contextlib.suppress(GfqaError):
+            maintenance.collect(self.store, self._written, dead_share=1.0)
+
     def _read_packs(self) -> None:
         packs = self.store.read_packs()
         for pack in packs.values():

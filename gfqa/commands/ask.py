@@ -16,22 +16,31 @@ from gfqa.commands.shared import (
     Caches,
     Device,
     Format,
+    MaxTokens,
     MemoryBudget,
     Model,
+    NoReread,
+    NoServer,
     Only,
     OutputFormat,
     Quiet,
+    Seed,
+    Sources,
+    Temperature,
+    TopK,
+    TopP,
     Verbose,
     chosen_format,
     open_store,
+    sampling,
     standard_input,
 )
-from gfqa.console import Console
+from gfqa.console import Console, plural
 from gfqa.errors import CacheError, NotFoundInDocuments, UsageError
 from gfqa.serve import client as warm
 
 if TYPE_CHECKING:
-    from gfqa.answer.result import Answer
+    from gfqa.answer.result import Answer, Passages
     from gfqa.batch import Result
     from gfqa.memory import Memory
 
@@ -54,7 +63,7 @@ def ask(
     model: Model = None,
     device: Device = "auto",
     memory_budget: MemoryBudget = None,
-    sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
+    sources: Sources = 3,
     quote: Annotated[
         bool, typer.Option("--quote", help="The cited lines alone, word for word, instead of the model's answer.")
     ] = False,
@@ -64,18 +73,12 @@ def ask(
             min=1, metavar="TOKENS", help="No answer: the best passages within so many tokens, for another model."
         ),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
-    no_reread: Annotated[
-        bool, typer.Option("--no-reread/--reread", help="Answer at first sight: faster, worse on prose.")
-    ] = False,
-    temperature: Annotated[
-        float, typer.Option(min=0, max=10, help="Draw tokens instead of taking the likeliest; 0 is greedy.")
-    ] = 0.0,
-    top_p: Annotated[
-        float, typer.Option(min=0, max=1, help="Draw from the likeliest tokens with this share of probability.")
-    ] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Draw from so many likeliest tokens; 0 is all.")] = 0,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed draws the same answer.")] = None,
+    max_tokens: MaxTokens = 64,
+    no_reread: NoReread = False,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    seed: Seed = None,
     fail_not_found: Annotated[
         bool, typer.Option("--fail-not-found", help="Exit 5 if the documents do not answer.")
     ] = False,
@@ -87,9 +90,7 @@ def ask(
     ] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer at once.")] = False,
     format: OutputFormat = None,
-    no_server: Annotated[
-        bool, typer.Option("--no-server/--server", envvar="GFQA_NO_SERVER", help="Do without a running gfqa serve.")
-    ] = False,
+    no_server: NoServer = False,
     as_json: AsJson = False,
     as_jsonl: AsJsonLines = False,
     quiet: Quiet = False,
@@ -110,40 +111,43 @@ def ask(
     shape = chosen_format(format, as_json, as_jsonl, Format.text if batch is None else Format.jsonl)
     console = Console(as_json=shape in (Format.json, Format.jsonl), quiet=quiet, verbose=verbose)
     question, piped = _asked(question, document, batch)
-    _check(shape, batch, quote, context, temperature, top_p, top_k)
+    _check(shape, batch, quote, context)
+    drawn = sampling(temperature, top_p, top_k, seed)
     if require_cache and piped is not None:
         raise CacheError("Standard input would be read anew, which --require-cache forbids.", hint="Ingest it first.")
     options: dict[str, Any] = {"citations": max(1, sources) if quote else sources, "max_tokens": max_tokens}
-    options["reread"] = not no_reread
-    if temperature:
-        options |= {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
+    options |= {"reread": not no_reread, **drawn}
 
     streams = shape is Format.text and not (quote or no_stream)
     on_text = warm.Shown(console.stream if streams else _silent)
-    answer = None
     budget = None if memory_budget is None else units.byte_count(memory_budget)
-    # A server holds its memories as it was told to.
-    if batch is None and context is None and budget is None and not no_server:
-        answer = warm.ask(
-            question,
-            caches=cache or (),
-            document=piped,
-            only=only or (),
-            model=model,
-            device=device,
-            require_fresh=require_fresh,
-            options=options,
-            on_text=on_text,
-            on_note=console.detail,
-        )
-    if answer is not None:
+    place: dict[str, Any] = {
+        "caches": cache or (),
+        "document": piped,
+        "only": only or (),
+        "model": model,
+        "device": device,
+    }
+    place |= {"require_fresh": require_fresh, "on_note": console.detail}
+    # A batch loads the model once anyway, and a server holds its memories as it was told to.
+    served = batch is None and budget is None and not no_server
+    answer = passages = None
+    if served and context is not None:
+        passages = warm.find(question, budget=context, **place)
+    elif served:
+        answer = warm.ask(question, options=options, on_text=on_text, **place)
+    if passages is not None:
+        not_found = not _context(console, passages)
+    elif answer is not None:
         ready = time.monotonic() - began - answer.timing["total"]
         not_found = _shown(console, answer, ready, shape, quote, streams)
     else:
         memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget)
         ready = time.monotonic() - began - memory.seconds
         if context is not None:
-            not_found = not _context(console, memory, question, context)
+            from gfqa import find
+
+            not_found = not _context(console, find.context(memory, question, context))
         elif batch is not None:
             not_found = _batch(console, memory, question, shape, options)
         else:
@@ -182,9 +186,7 @@ def _asked(question: str | None, document: str | None, batch: str | None) -> tup
     return question, piped
 
 
-def _check(
-    shape: Format, batch: str | None, quote: bool, context: int | None, temperature: float, top_p: float, top_k: int
-) -> None:
+def _check(shape: Format, batch: str | None, quote: bool, context: int | None) -> None:
     """What can be told to be wrong before torch is imported."""
     if context is not None:
         if batch is not None or quote:
@@ -193,8 +195,6 @@ def _check(
             raise UsageError("--context prints whole passages.", hint="gfqa find --format vimgrep gives their places.")
     if quote and shape is not Format.text:
         raise UsageError(f"--quote is a view for people; --format {shape.value} has the quotes anyway.")
-    if not temperature and (top_p < 1 or top_k):
-        raise UsageError("--top-p and --top-k choose nothing at temperature 0.", hint="Add --temperature 0.7, say.")
 
 
 def _opened(
@@ -248,23 +248,16 @@ def _shown(console: Console, answer: Answer, ready: float, shape: Format, quote:
     return not answer.found
 
 
-def _context(console: Console, memory: Memory, question: str, budget: int) -> bool:
+def _context(console: Console, passages: Passages) -> bool:
     """Print the best passages within a budget of tokens; whether there are any."""
-    from gfqa import find
-
-    tokenizer = memory.tokenizer
-    # Short documents make short passages, so more than would fit at their full length are asked for.
-    candidates = find.find(memory, question, 10 + budget // 20)
-    results, spent = find.within(candidates, budget, lambda text: len(tokenizer.encode(text)))
     if console.as_json:
-        passages = [result.to_json() for result in results]
-        console.json({"schema": 1, "question": question, "passages": passages, "tokens": spent})
+        console.json(passages.to_json())
     else:
-        views.context(console, results)
-        if not results:
+        views.context(console, passages.results)
+        if not passages.results:
             console.note("No passage speaks of the question.")
-    console.detail(f"{spent:,} tokens in {len(results)} passages")
-    return bool(results)
+    console.detail(f"{passages.spent:,} tokens in {plural(len(passages.results), 'passage')}")
+    return bool(passages.results)
 
 
 def _silent(text: str) -> None:

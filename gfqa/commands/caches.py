@@ -146,7 +146,8 @@ def rename_cache(
     quiet: Quiet = False,
 ) -> None:
     """Give a cache another name. Nothing is read again."""
-    console, store = Console(as_json=as_json, quiet=quiet), open_store()
+    console = Console(as_json=as_json, quiet=quiet)
+    store = open_store(console)
     store.rename(old, new)
     if as_json:
         console.json({"schema": 1, "renamed": old, "name": new})
@@ -161,7 +162,8 @@ def remove_cache(
     quiet: Quiet = False,
 ) -> None:
     """Remove caches, and every byte no other cache needs."""
-    console, store = Console(as_json=as_json, quiet=quiet), open_store()
+    console = Console(as_json=as_json, quiet=quiet)
+    store = open_store(console)
     for name in names:
         if name not in store.names():
             store.manifest(name)
@@ -190,7 +192,8 @@ def prune_caches(
 
     Age counts from the last ingest: asking leaves no trace. What an ingest interrupted within the last day has read is kept.
     """
-    console, store = Console(as_json=as_json, quiet=quiet), open_store()
+    console = Console(as_json=as_json, quiet=quiet)
+    store = open_store(console)
     age = None if older_than is None else units.seconds(older_than)
     most = None if max_size is None else units.byte_count(max_size)
     pruned = store.prune_caches(older_than=age, max_bytes=most, dry_run=dry_run)
@@ -236,7 +239,9 @@ def export_cache(
 @app.command("import")
 def import_cache(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="An exported cache; - is standard input.")],
-    name: Annotated[str | None, typer.Option("--name", "-n", help="The cache's name; default: the one it had.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="NAME", help="The cache's name; default: the one it had.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Take the place of the cache of that name.")] = False,
     any_model: Annotated[
         bool, typer.Option("--any-model", help="Also a cache of another model: for `caches rebuild`.")
@@ -276,6 +281,7 @@ def import_cache(
             any_model=any_model,
             trust=trust,
             replace=replace,
+            on_wait=console.waiting,
         )
     manifest = imported.manifest
     if as_json:
@@ -298,7 +304,8 @@ def rebuild_cache(
 
     The old cache serves until the new one is complete. An interrupted rebuild goes on where it stopped.
     """
-    console, store = Console(as_json=as_json, quiet=quiet), open_store()
+    console = Console(as_json=as_json, quiet=quiet)
+    store = open_store(console)
     store.manifest(name)
     from gfqa.reader import open_model
     from gfqa.rebuild import rebuild

@@ -7,18 +7,38 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gfqa import views
 from gfqa.commands import units
-from gfqa.commands.shared import AsJson, Caches, Device, MemoryBudget, Model, Only, Quiet, Verbose, open_store
+from gfqa.commands.shared import (
+    AsJson,
+    Caches,
+    Device,
+    MaxTokens,
+    MemoryBudget,
+    Model,
+    NoReread,
+    NoServer,
+    Only,
+    Quiet,
+    Seed,
+    Sources,
+    Temperature,
+    TopK,
+    TopP,
+    Verbose,
+    open_store,
+    sampling,
+)
 from gfqa.console import Console, joined, plural
 from gfqa.errors import GfqaError, UsageError
 
 if TYPE_CHECKING:
     from gfqa.chat import Chat
+    from gfqa.serve.chat import WarmChat
 
 HELP = """/quit           end the chat (Ctrl-D does, too)
 /caches         the caches that are asked, and the others
@@ -35,11 +55,14 @@ def chat(
     model: Model = None,
     device: Device = "auto",
     memory_budget: MemoryBudget = None,
-    sources: Annotated[int, typer.Option(min=0, max=100, help="At most this many citations.")] = 3,
-    max_tokens: Annotated[int, typer.Option(min=1, max=100_000, help="Longest answer, in tokens.")] = 64,
-    no_reread: Annotated[
-        bool, typer.Option("--no-reread", help="Answer at first sight: faster, worse on prose.")
-    ] = False,
+    sources: Sources = 3,
+    max_tokens: MaxTokens = 64,
+    no_reread: NoReread = False,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    seed: Seed = None,
+    no_server: NoServer = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -57,14 +80,26 @@ def chat(
     typed = sys.stdin.isatty()
     console = Console(as_json=as_json, quiet=quiet, verbose=verbose)
 
-    from gfqa import ask as use_case
-    from gfqa.chat import Chat
+    options: dict[str, Any] = {"citations": sources, "max_tokens": max_tokens, "reread": not no_reread}
+    options |= sampling(temperature, top_p, top_k, seed)
+    budget = None if memory_budget is None else units.byte_count(memory_budget)
+
+    from gfqa.serve.chat import WarmChat, texts_for
+    from gfqa.shelf import choose_caches
 
     store = open_store()
-    names = use_case.choose_caches(store, cache or [], Path.cwd())
-    budget = None if memory_budget is None else units.byte_count(memory_budget)
-    memory = use_case.open_memory(use_case.open_model(model, device), store, names, memory_budget=budget)
-    chat = Chat(memory, citations=sources, max_tokens=max_tokens, reread=not no_reread)
+    names = choose_caches(store, cache or [], Path.cwd())
+
+    def of_its_own() -> Chat:
+        from gfqa import ask as use_case
+        from gfqa.chat import Chat
+
+        memory = use_case.open_memory(use_case.open_model(model, device), store, names, memory_budget=budget)
+        return Chat(memory, **options)
+
+    # A server holds its memories as it was told to.
+    texts = texts_for(store, names, model) if not no_server and budget is None else None
+    chat = of_its_own() if texts is None else WarmChat(texts, model, device, of_its_own, options)
     if only:
         chat.restrict(only)
     if typed:
@@ -77,7 +112,7 @@ def chat(
 class _Talk:
     """The loop from line to answer."""
 
-    def __init__(self, chat: Chat, console: Console, typed: bool) -> None:
+    def __init__(self, chat: Chat | WarmChat, console: Console, typed: bool) -> None:
         self._chat, self._console, self._typed = chat, console, typed
 
     def run(self) -> int:
@@ -145,7 +180,9 @@ class _Talk:
             case ["/sources"] if chat.last is None:
                 raise UsageError("There is no answer yet.")
             case ["/sources"]:
-                if chat.last is not None:
+                if chat.last is not None and console.as_json:
+                    console.json(chat.last.to_json())
+                elif chat.last is not None:
                     views.quoted(console, chat.last)
             case ["/sources", count] if count.isdecimal() and int(count) <= 100:
                 chat.options["citations"] = int(count)

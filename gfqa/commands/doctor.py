@@ -20,7 +20,9 @@ NAME_WIDTH = 14
 
 def doctor(
     model: Model = None,
-    device: Annotated[str | None, typer.Option(envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Look at this machine, the model and the caches, and try an ingest and a question. Exits 6 if something is broken."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ from gfqa.commands.shared import (
     Device,
     Format,
     Model,
+    NoServer,
     Only,
     OutputFormat,
     Quiet,
@@ -25,6 +26,7 @@ from gfqa.commands.shared import (
 )
 from gfqa.console import Console
 from gfqa.errors import NotFoundInDocuments
+from gfqa.serve import client as warm
 
 if TYPE_CHECKING:
     from gfqa.memory import Memory
@@ -35,7 +37,9 @@ def find(
     question: Annotated[str, typer.Argument(metavar="QUESTION", help="A question, or words to look for.")],
     cache: Caches = None,
     only: Only = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="At most this many passages.")] = 10,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, max=1000, metavar="N", help="At most this many passages.")
+    ] = 10,
     fast: Annotated[
         bool, typer.Option("--fast", help="By words alone: no model is loaded, and it takes a fraction of the time.")
     ] = False,
@@ -43,6 +47,7 @@ def find(
     device: Device = "auto",
     fail_not_found: Annotated[bool, typer.Option("--fail-not-found", help="Exit 5 if no passage is found.")] = False,
     format: OutputFormat = None,
+    no_server: NoServer = False,
     as_json: AsJson = False,
     as_jsonl: AsJsonLines = False,
     quiet: Quiet = False,
@@ -60,26 +65,29 @@ def find(
     shape = chosen_format(format, as_json, as_jsonl)
     console = Console(as_json=shape in (Format.json, Format.jsonl), quiet=quiet, verbose=verbose)
 
-    from gfqa import find as use_case
+    opened, passages = time.monotonic(), None
+    if not fast and not no_server:
+        place: dict[str, Any] = {"caches": cache or (), "only": only or (), "model": model, "device": device}
+        passages = warm.find(question, count=count, on_note=console.detail, **place)
+    if passages is None:
+        from gfqa import find as use_case
 
-    texts = _texts(cache or [], only or [], fast, model, device)
-    opened = time.monotonic()
-    results = use_case.find(texts, question, count)
+        texts = _texts(cache or [], only or [], fast, model, device)
+        opened = time.monotonic()
+        passages = use_case.search(texts, question, count)
     seconds = time.monotonic() - opened
     if shape is Format.json:
-        passages = [result.to_json() for result in results]
-        names = {"names": list(texts.caches)}
-        console.json({"schema": 1, "question": question, "passages": passages, "cache": names})
+        console.json(passages.to_json())
     elif shape is Format.jsonl:
-        for result in results:
-            console.json({"schema": 1, **result.to_json()})
+        for row in passages.to_json()["passages"]:
+            console.json({"schema": 1, **row})
     elif shape is Format.vimgrep:
-        for result in results:
+        for result in passages.results:
             views.vimgrep_line(console, result.file, result.line, result.column, result.page, result.quote)
     else:
-        views.found(console, results)
-    console.detail(f"seconds: open {opened - began:.3f}, find {seconds:.3f}; {len(texts.ids):,} tokens searched")
-    if fail_not_found and not results:
+        views.found(console, passages.results)
+    console.detail(f"seconds: open {opened - began:.3f}, find {seconds:.3f}; {passages.searched:,} tokens searched")
+    if fail_not_found and not passages.results:
         raise typer.Exit(NotFoundInDocuments.exit_code)
 
 

@@ -15,8 +15,11 @@ from gfqa.errors import NothingToRead, UsageError
 if TYPE_CHECKING:
     from gfqa.documents import Document, Limits, Source
 
-Include = Annotated[list[str] | None, typer.Option(help="Read only what matches (gitignore syntax).")]
-Exclude = Annotated[list[str] | None, typer.Option(help="Leave out what matches (gitignore syntax).")]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Read only what matches (gitignore syntax; !GLOB: all but that)."),
+]
+Exclude = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches (gitignore syntax).")]
 IncludeSecrets = Annotated[bool, typer.Option("--include-secrets", help="Also read .env files, keys and the like.")]
 
 
@@ -25,7 +28,9 @@ def ingest(
         list[str] | None,
         typer.Argument(metavar="PATH…", help="Folders or files: text, code, notebooks, PDFs; - is standard input."),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", "-n", help="The cache's name; default: the folder's.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="NAME", help="The cache's name; default: the folder's.")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Make these paths the only ones of the cache.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be read, how long it takes, and what it needs.")
@@ -87,7 +92,7 @@ def ingest(
 
             planned = plan(sources, **arguments)  # type: ignore[arg-type]
         else:
-            report = use_case.run(sources, **arguments)  # type: ignore[arg-type]
+            report = use_case.run(sources, **arguments, on_wait=console.waiting)  # type: ignore[arg-type]
     if dry_run:
         skipped = planned.skipped
         console.json(planned.to_json()) if as_json else views_caches.planned(console, planned)

@@ -26,10 +26,14 @@ def list_models(as_json: AsJson = False) -> None:
         console.models([info.to_json() for info in found])
 
 
+Name = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODEL]", envvar="GFQA_MODEL", help="A folder or a name; default: the shipped reader."),
+]
+
+
 @app.command("show")
-def show_model(
-    name: Annotated[str | None, typer.Argument(envvar="GFQA_MODEL")] = None, as_json: AsJson = False
-) -> None:
+def show_model(name: Name = None, as_json: AsJson = False) -> None:
     """The configuration of a model (default: the shipped reader)."""
     from gfqa import models as use_case
 
@@ -37,9 +41,7 @@ def show_model(
 
 
 @app.command("verify")
-def verify_model(
-    name: Annotated[str | None, typer.Argument(envvar="GFQA_MODEL")] = None, as_json: AsJson = False
-) -> None:
+def verify_model(name: Name = None, as_json: AsJson = False) -> None:
     """Check a model's files: checksums, names, shapes and finiteness of the weights, the tokenizer."""
     from gfqa import models as use_case
 
@@ -50,7 +52,9 @@ def verify_model(
 def convert_model(
     source: Annotated[str, typer.Argument(metavar="FILE")],
     destination: Annotated[str, typer.Argument(metavar="FOLDER")],
-    tokenizer: Annotated[str | None, typer.Option(help="A tokenizer file to copy into the folder.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A tokenizer file to copy into the folder.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a published GoldFinch or RWKV-6 checkpoint (.pth, .safetensors) into a model folder, once."""
@@ -63,10 +67,16 @@ def convert_model(
 @app.command("pull")
 def pull_model(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository of the Hugging Face hub.")],
-    revision: Annotated[str | None, typer.Option(help="A branch, tag or commit; default: the main branch.")] = None,
-    file: Annotated[str | None, typer.Option(help="Which checkpoint, where there are several.")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="A tokenizer file, for a checkpoint without one.")] = None,
-    name: Annotated[str | None, typer.Option("--name", "-n", help="What to call it; default: the repository.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="REVISION", help="A branch, tag or commit; default: the main branch.")
+    ] = None,
+    file: Annotated[str | None, typer.Option(metavar="FILE", help="Which checkpoint, where there are several.")] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A tokenizer file, for a checkpoint without one.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="NAME", help="What to call it; default: the repository.")
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

@@ -29,12 +29,12 @@ so, and by `gfqa chat`.
 
 def reference() -> str:
     """The whole page, Markdown."""
-    pages = _pages(typer.main.get_command(app), "gfqa", None)
-    return HEAD + "".join(f"\n## {path}\n\n```text\n{text}\n```\n" for path, text in pages)
+    found = commands(typer.main.get_command(app), "gfqa", None)
+    return HEAD + "".join(f"\n## {context.command_path}\n\n```text\n{_help(context)}\n```\n" for _, context in found)
 
 
-def _pages(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]:
-    """(what is typed, its help) of a command and of all below it."""
+def commands(command: Any, name: str, parent: Any) -> Iterator[tuple[Any, Any]]:
+    """(a command, its context) of a command called `name` and of all below it, each group before its members."""
     context = command.context_class(
         command,
         info_name=name,
@@ -43,11 +43,15 @@ def _pages(command: Any, name: str, parent: Any) -> Iterator[tuple[str, str]]:
         max_content_width=WIDTH,
         **command.context_settings,
     )
-    yield context.command_path, "\n".join(line.rstrip() for line in context.get_help().strip().split("\n"))
+    yield command, context
     if isinstance(command, TyperGroup):
         for inner_name, inner in command.commands.items():
             if not inner.hidden:
-                yield from _pages(inner, inner_name, context)
+                yield from commands(inner, inner_name, context)
+
+
+def _help(context: Any) -> str:
+    return "\n".join(line.rstrip() for line in context.get_help().strip().split("\n"))
 
 
 if __name__ == "__main__":

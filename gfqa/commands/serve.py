@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def serve(
     cache: Annotated[
-        list[str] | None, typer.Option("--cache", "-c", help="Load this cache at once; may be repeated.")
+        list[str] | None,
+        typer.Option("--cache", "-c", metavar="NAME", help="Load this cache at once; may be repeated."),
     ] = None,
     model: Model = None,
     device: Device = "auto",
@@ -29,7 +30,7 @@ def serve(
         float | None, typer.Option(min=1, metavar="SECONDS", help="Stop when nobody asked for so long.")
     ] = None,
     http: Annotated[bool, typer.Option("--http", help="Also an OpenAI-compatible endpoint on 127.0.0.1.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port; 0: any that is free.")] = 8484,
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="Its port; 0: any that is free.")] = 8484,
     token_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its token; default: a new one, shown once.")
     ] = None,

@@ -54,6 +54,7 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
+        metavar="MODEL",
         envvar="GFQA_MODEL",
         help="A model folder, or a name from `gfqa models list`.",
         autocompletion=complete_model,
@@ -73,7 +74,11 @@ Caches = Annotated[
 ]
 Only = Annotated[
     list[str] | None,
-    typer.Option("--only", metavar="GLOB", help="Only the documents that match (gitignore syntax); may be repeated."),
+    typer.Option(
+        "--only",
+        metavar="GLOB",
+        help="Only the documents that match (gitignore syntax; !GLOB leaves out, the last match decides); may be repeated.",
+    ),
 ]
 MemoryBudget = Annotated[
     str | None,
@@ -83,7 +88,22 @@ MemoryBudget = Annotated[
         help="What the documents may take in memory while they are asked, as 800MB or 4GB; default: half of it.",
     ),
 ]
-Device = Annotated[str, typer.Option(envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Sources = Annotated[int, typer.Option(min=0, max=100, metavar="N", help="At most this many citations.")]
+MaxTokens = Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Longest answer, in tokens.")]
+NoReread = Annotated[bool, typer.Option("--no-reread/--reread", help="Answer at first sight: faster, worse on prose.")]
+Temperature = Annotated[
+    float, typer.Option(min=0, max=10, metavar="T", help="Draw tokens instead of taking the likeliest; 0 is greedy.")
+]
+TopP = Annotated[
+    float,
+    typer.Option(min=0, max=1, metavar="P", help="Draw from the likeliest tokens with this share of probability."),
+]
+TopK = Annotated[int, typer.Option(min=0, metavar="K", help="Draw from so many likeliest tokens; 0 is all.")]
+Seed = Annotated[int | None, typer.Option(min=0, metavar="N", help="The same seed draws the same answer.")]
+NoServer = Annotated[
+    bool, typer.Option("--no-server/--server", envvar="GFQA_NO_SERVER", help="Do without a running gfqa serve.")
+]
+Device = Annotated[str, typer.Option(metavar="DEVICE", envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")]
 
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -96,6 +116,15 @@ def chosen_format(given: Format | None, as_json: bool, as_jsonl: bool, default: 
     if len(wanted) > 1:
         raise UsageError(f"Two formats were asked for: {' and '.join(sorted(wanted))}.")
     return wanted.pop() if wanted else default
+
+
+def sampling(temperature: float, top_p: float, top_k: int, seed: int | None) -> dict[str, Any]:
+    """The options of sampling as `gfqa.ask.ask` takes them. UsageError where they would choose nothing."""
+    if temperature:
+        return {"temperature": temperature, "top_p": top_p, "top_k": top_k, "seed": seed}
+    if top_p < 1 or top_k:
+        raise UsageError("--top-p and --top-k choose nothing at temperature 0.", hint="Add --temperature 0.7, say.")
+    return {}
 
 
 def group(help: str, **settings: Any) -> typer.Typer:
@@ -115,10 +144,11 @@ def no_command(context: typer.Context) -> None:
         Console().block(context.get_help())
 
 
-def open_store() -> Store:
+def open_store(console: Console | None = None) -> Store:
+    """The store; where it is written to, `console` says that another process has to be waited for."""
     from gfqa.cachestore import Store
 
-    return Store.open(config.home())
+    return Store.open(config.home()) if console is None else Store.open(config.home(), on_wait=console.waiting)
 
 
 def standard_input() -> bytes:

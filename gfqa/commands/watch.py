@@ -16,10 +16,14 @@ from gfqa.guard import Terminated
 
 def watch(
     paths: Annotated[list[str], typer.Argument(metavar="PATH…", help="Folders or files.")],
-    name: Annotated[str | None, typer.Option("--name", "-n", help="The cache's name; default: the folder's.")] = None,
-    interval: Annotated[float, typer.Option(min=0.05, max=86400, help="Seconds between two looks.")] = 1.0,
+    name: Annotated[
+        str | None, typer.Option("--name", "-n", metavar="NAME", help="The cache's name; default: the folder's.")
+    ] = None,
+    interval: Annotated[
+        float, typer.Option(min=0.05, max=86400, metavar="SECONDS", help="Seconds between two looks.")
+    ] = 1.0,
     debounce: Annotated[
-        float, typer.Option(min=0.0, max=3600, help="Seconds without a change before it is read.")
+        float, typer.Option(min=0.0, max=3600, metavar="SECONDS", help="Seconds without a change before it is read.")
     ] = 0.5,
     model: Model = None,
     device: Device = "auto",
@@ -49,7 +53,15 @@ def watch(
         reader = open_model(model, device)
         watching = False
         for refresh in refreshes(
-            paths, reader=reader, home=config.home(), name=name, limits=limits, interval=interval, debounce=debounce
+            paths,
+            reader=reader,
+            home=config.home(),
+            name=name,
+            limits=limits,
+            interval=interval,
+            debounce=debounce,
+            progress=console.progress,
+            on_wait=console.waiting,
         ):
             if refresh.report is not None:
                 console.json(refresh.report.to_json()) if jsonl else console.ingested(refresh.report)

@@ -63,6 +63,7 @@ class Rules:
             # One expression for all, because nearly every path matches none. The name of a group may not repeat.
             self._any = re.compile("|".join(re.sub(r"\(\?P<\w+>/\)", "/", rule.pattern) for rule, _ in self._rules))
         self._rules.reverse()  # the last line that matches decides
+        self._all_but = bool(self._rules) and not any(selected for _, selected in self._rules)
 
     def __bool__(self) -> bool:
         return bool(self._rules)
@@ -82,9 +83,12 @@ class Rules:
         return None
 
     def covers(self, path: str) -> bool:
-        """Whether a file is selected, by its own name or by that of a folder above it."""
+        """Whether a file is selected, by its own name or by that of a folder above it.
+
+        The last line that matches decides. What none matches is selected where all lines only leave out (`!tests/`).
+        """
         own = self._own(path)
-        return next((selected for regex, selected in self._rules if regex.search(own)), False)
+        return next((selected for regex, selected in self._rules if regex.search(own)), self._all_but)
 
     def _own(self, path: str) -> str:
         # In an expression "$" matches before a final newline and "." does not match one; a NUL is in no file name.

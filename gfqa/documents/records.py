@@ -10,7 +10,8 @@ class Limits:
     """What a walk admits and how much a single file may cost.
 
     `include` and `exclude` are globs in `.gitignore` syntax, relative to the root of the source: when `include` is not
-    empty only matching files are admitted; `exclude` wins over it. A PDF that needs more than one of its limits is left
+    empty only matching files are admitted (all but the matching ones, where every glob of it begins with `!`); `exclude`
+    wins over it. A PDF that needs more than one of its limits is left
     out whole, never cut short. Of a notebook, whose outputs are left out, the text may have max_file_bytes.
     """
 

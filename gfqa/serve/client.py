@@ -1,4 +1,4 @@
-"""The client of a warm server: `gfqa ask` calls `ask` first and goes on by itself where that gives None. Torch-free.
+"""The client of a warm server: commands call `ask` or `find` first and go on by themselves where that gives None. Torch-free.
 
 Whatever is wrong with the server (none, dead, another version, another model) only means that the question is answered
 without it; an error that the question itself meets is raised as it would be without a server.
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 from gfqa.errors import GfqaError
 from gfqa.serve import protocol
 from gfqa.serve.protocol import BadFrame
-from gfqa.serve.wire import AnswerView
+from gfqa.serve.wire import ResultView
 
 if TYPE_CHECKING:
-    from gfqa.ask import Answer
+    from gfqa.answer.result import Answer, Passages
 
 
 class Unavailable(Exception):
@@ -63,8 +63,46 @@ def ask(
     options: keyword arguments of `gfqa.ask.ask`. on_text receives the answer as it comes; on_note one sentence on why
     there is no warm answer. Raises the GfqaError that the question meets in the server, with its exit code.
     """
-    frame = protocol.request(
-        "ask",
+    frame = _request("ask", question, caches, document, only, model, device, require_fresh, options=dict(options or {}))
+    shown = on_text or Shown(lambda text: None)
+    result = _result(frame, "answer", shown, on_note)
+    if result is None:
+        shown.again()
+    return cast("Answer | None", result)
+
+
+def find(
+    question: str,
+    *,
+    count: int | None = None,
+    budget: int | None = None,
+    caches: Sequence[str] = (),
+    document: bytes | None = None,
+    only: Sequence[str] = (),
+    model: str | None = None,
+    device: str = "auto",
+    require_fresh: bool = False,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> Passages | None:
+    """The passages of the warm server, `count` of them or those that fit a budget of tokens; None and errors as of `ask`."""
+    place = caches, document, only, model, device, require_fresh
+    frame = _request("find", question, *place, count=count, budget=budget)
+    return cast("Passages | None", _result(frame, "passages", Shown(lambda text: None), on_note))
+
+
+def _request(
+    op: str,
+    question: str,
+    caches: Sequence[str],
+    document: bytes | None,
+    only: Sequence[str],
+    model: str | None,
+    device: str,
+    require_fresh: bool,
+    **wanted: Any,
+) -> dict[str, Any]:
+    return protocol.request(
+        op,
         question=question,
         caches=list(caches),
         document=None if document is None else base64.b64encode(document).decode("ascii"),
@@ -73,21 +111,25 @@ def ask(
         model=model,
         device=device,
         require_fresh=require_fresh,
-        options=dict(options or {}),
+        **{"options": {}, "count": None, "budget": None, **wanted},
     )
-    shown = on_text or Shown(lambda text: None)
+
+
+def _result(
+    frame: dict[str, Any], kind: str, shown: Callable[[str], None], on_note: Callable[[str], None]
+) -> ResultView | None:
+    """What the server makes of a request, or None."""
     try:
         for reply in _replies(frame):
             match reply:
                 case {"type": "text", "text": str(text)}:
                     shown(text)
-                case {"type": "answer", "view": {"@": dict(fields)}, "json": dict(result)}:
-                    return cast("Answer", AnswerView(fields, result))
+                case {"type": str(name), "view": {"@": dict(fields)}, "json": dict(result)} if name == kind:
+                    return ResultView(fields, result)
                 case {"type": "error", "code": int(code), "message": str(message), "hint": str() | None as hint}:
                     raise _error(code, message, hint)
     except Unavailable as reason:
         on_note(f"Answered without the warm server: {reason}.")
-    shown.again()
     return None
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from gfqa import config
+from gfqa import config, find
+from gfqa.answer.result import Passages
 from gfqa.ask import Answer, Memory, ask, changed_documents, choose_caches, open_memory
 from gfqa.cachestore import Store
 from gfqa.errors import GfqaError, UsageError
@@ -30,7 +31,8 @@ Digests = tuple[str, ...]
 class Question:
     """What is asked of which caches; none named: the one that `choose_caches` finds for `folder`, unless there is a document.
 
-    options: keyword arguments of `gfqa.ask.ask`.
+    options: keyword arguments of `gfqa.ask.ask`. count, budget: passages are wanted instead of an answer, so many, or those
+    that fit so many tokens.
     """
 
     text: str
@@ -40,6 +42,8 @@ class Question:
     only: tuple[str, ...] = ()
     require_fresh: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    count: int | None = None
+    budget: int | None = None
 
 
 class Engine:
@@ -57,6 +61,7 @@ class Engine:
         self._budget = memory_budget
         self._files = _files(self.reader.folder)
         self._memories: OrderedDict[tuple[str, ...], tuple[Digests, Memory]] = OrderedDict()
+        self._part: tuple[Memory, tuple[str, ...], Memory] | None = None
 
     @property
     def store(self) -> Store:
@@ -91,9 +96,25 @@ class Engine:
         self, question: Question, on_text: Callable[[str], None] = lambda text: None
     ) -> tuple[Answer, dict[str, Any]]:
         """The answer and its documented JSON object, with `"warm": true` among the timing. GfqaErrors as of `gfqa ask`."""
+        began = time.monotonic()
+        memory = self._memory_for(question)
+        answer = ask(
+            replace(memory, seconds=time.monotonic() - began), question.text, **question.options, on_text=on_text
+        )
+        document = answer.to_json()
+        return answer, {**document, "timing": {**document["timing"], "warm": True}}
+
+    def passages(self, question: Question) -> Passages:
+        """The passages that `question.count` or `question.budget` asks for. GfqaErrors as of `gfqa find`."""
+        memory = self._memory_for(question)
+        if question.budget is not None:
+            return find.context(memory, question.text, question.budget)
+        return find.search(memory, question.text, question.count or 0)
+
+    def _memory_for(self, question: Question) -> Memory:
+        """What the question is asked of, brought up to date."""
         if not question.text.strip():
             raise UsageError("The question is empty.")
-        began = time.monotonic()
         self._refresh()
         names = tuple(question.caches)
         if not names and question.document is None:
@@ -101,15 +122,18 @@ class Engine:
         elif names:
             choose_caches(self.store, names, question.folder)
         memory = self.memory(names, question.document)
+        if question.only:
+            memory = self._restricted(memory, question.only)
         if question.require_fresh and (changed := changed_documents(memory)):
             raise stale(changed)
-        if question.only:
-            memory = restricted(memory, question.only)
-        answer = ask(
-            replace(memory, seconds=time.monotonic() - began), question.text, **question.options, on_text=on_text
-        )
-        document = answer.to_json()
-        return answer, {**document, "timing": {**document["timing"], "warm": True}}
+        return memory
+
+    def _restricted(self, memory: Memory, globs: tuple[str, ...]) -> Memory:
+        """The memory of only some documents; the last one is kept, since a chat asks the same again."""
+        if self._part is None or self._part[0] is not memory or self._part[1] != globs:
+            self._part = None  # before the next one is made: there may be no room for both
+            self._part = memory, globs, restricted(memory, globs)
+        return self._part[2]
 
     def memory(self, names: tuple[str, ...], document: bytes | None = None) -> Memory:
         """The memory of these caches as they are now, loaded only if they changed; that of a document is not kept."""
@@ -130,6 +154,7 @@ class Engine:
     def drop(self) -> None:
         """Forget all memories: after a failure they may be what there was no room for."""
         self._memories.clear()
+        self._part = None
 
     def _refresh(self) -> None:
         """Open the model again if its files changed."""

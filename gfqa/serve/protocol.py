@@ -4,7 +4,7 @@ A frame is four bytes of length, big-endian, and one JSON object in UTF-8; nothi
 bound. A request names the protocol and gfqa's version; a server of another one refuses it, and the client goes on without.
 
     client -> server   one request: {"protocol", "version", "package", "op", ...}
-    server -> client   {"type": "accepted" | "wait" | "text" | "answer" | "status" | "error" | "refused", ...}
+    server -> client   {"type": "accepted" | "wait" | "text" | "answer" | "passages" | "status" | "error" | "refused", ...}
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import gfqa
 from gfqa import config
 from gfqa.errors import GfqaError
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Raised whenever a frame changes its meaning."""
 REQUEST_BYTES: Final = 64 << 20
 """The longest request: a question and a document from standard input."""

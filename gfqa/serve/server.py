@@ -62,7 +62,7 @@ class Job:
             except queue.Empty:
                 event = {"type": "wait"}
             yield event
-            if event["type"] in ("answer", "error", "refused"):
+            if event["type"] in ("answer", "passages", "error", "refused"):
                 return
 
     def check(self) -> None:
@@ -134,6 +134,9 @@ class Server:
         """The last event of a job. What is no GfqaError may be a matter of this process alone, so the client tries itself."""
         try:
             job.check()
+            if job.question.count is not None or job.question.budget is not None:
+                passages = self.engine.passages(job.question)
+                return {"type": "passages", "view": to_wire(passages), "json": passages.to_json()}
             answer, document = self.engine.answer(job.question, job.on_text)
             return {"type": "answer", "view": to_wire(answer), "json": document}
         except GfqaError as error:
@@ -251,7 +254,7 @@ def asked(differs: Callable[[str | None, str, Path], str | None], frame: Event) 
     """The question in a request, or None and why this server is not the one to answer it."""
     match frame:
         case {
-            "op": "ask",
+            "op": "ask" | "find",
             "question": str(text),
             "caches": list(caches),
             "document": str() | None as encoded,
@@ -261,8 +264,11 @@ def asked(differs: Callable[[str | None, str, Path], str | None], frame: Event) 
             "device": str(device),
             "require_fresh": bool(require_fresh),
             "options": dict(options),
+            "count": int() | None as count,
+            "budget": int() | None as budget,
         } if all(isinstance(word, str) for word in (*caches, *only)):
-            pass
+            if (frame["op"] == "find") != (count is not None or budget is not None):
+                return None, "it does not understand the request"
         case _:
             return None, "it does not understand the request"
     try:
@@ -271,4 +277,5 @@ def asked(differs: Callable[[str | None, str, Path], str | None], frame: Event) 
         return None, "it does not understand the document"
     if (reason := differs(model, device, Path(folder))) is not None:
         return None, reason
-    return Question(text, Path(folder), tuple(caches), document, tuple(only), require_fresh, options), ""
+    place = Path(folder), tuple(caches), document, tuple(only), require_fresh
+    return Question(text, *place, options, count, budget), ""

@@ -14,8 +14,6 @@ from typing import Any, Final
 from gfqa import config
 from gfqa.cachestore import DocumentEntry, Manifest, Store
 from gfqa.errors import CacheError, UsageError
-from gfqa.find import find as passages_of
-from gfqa.memory import choose_caches
 from gfqa.serve import client
 from gfqa.serve.engine import Engine, Question
 
@@ -49,10 +47,14 @@ class Tools:
         """The best passages, best first: the documented objects of `find --json`. GfqaErrors as of `gfqa find`."""
         if not 1 <= count <= 100:
             raise UsageError("count is no number from 1 to 100.")
-        with self._lock:
-            names = choose_caches(_store(), caches, Path.cwd())
-            memory = self._opened().memory(tuple(names))
-            return [passage.to_json() for passage in passages_of(memory, question, count)]
+        found = None
+        if self._use_server:
+            found = client.find(question, count=count, caches=caches, model=self._model, device=self._device)
+        if found is None:
+            with self._lock:
+                found = self._opened().passages(Question(question, Path.cwd(), tuple(caches), count=count))
+        passages: list[dict[str, Any]] = found.to_json()["passages"]
+        return passages
 
     def list_caches(self) -> list[dict[str, Any]]:
         """Name, documents, tokens, sources, model and time of the last ingest of each cache; damaged ones with `error`."""

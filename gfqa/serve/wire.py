@@ -39,15 +39,15 @@ class View:
         return _seen(self._fields[name])
 
 
-class AnswerView(View):
-    """An answer as the server sent it: attributes of `gfqa.ask.Answer`, and its documented JSON object."""
+class ResultView(View):
+    """A result as the server sent it: attributes of `Answer` or `Passages`, and its documented JSON object."""
 
     def __init__(self, fields: Mapping[str, Any], document: dict[str, Any]) -> None:
         super().__init__(fields)
         self._document = document
 
     def to_json(self) -> dict[str, Any]:
-        """As `Answer.to_json`, with `"warm": true` among the timing."""
+        """As of the result itself; an answer's has `"warm": true` among the timing."""
         return self._document
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
 
 import pytest
+from filelock import FileLock
 from store_kit import SOURCE, add_chain, document, identity, ingest, same_memory
 
 from gfqa.cachestore import CacheChanged, Store
@@ -108,6 +110,29 @@ def test_a_held_store_is_busy_for_writers_and_open_for_readers(tmp_path):
         wait_for(child)
     # The kernel frees the lock of a dead process: no file has to be removed by hand.
     ingest(store, "c", [1, 2])
+
+
+def test_a_wait_is_announced_once_and_only_if_it_is_long(tmp_path, monkeypatch):
+    monkeypatch.setattr("gfqa.cachestore.store.NOTICE_SECONDS", 0.05)
+    told: list[float] = []
+    store = Store.open(tmp_path, create=True, on_wait=told.append)
+    with store.locked(5):
+        pass
+    assert told == []
+    other = FileLock(store.root / "LOCK", thread_local=False)
+    with other, pytest.raises(Busy, match=r"still after 0\.2 s"), store.locked(0.2):
+        pass
+    assert told == [0.2]
+    # Who does not want to wait at all is told by the error alone.
+    with other, pytest.raises(Busy), store.locked(0):
+        pass
+    assert told == [0.2]
+    other.acquire()
+    released = threading.Timer(0.3, other.release)
+    released.start()
+    with store.locked(30):
+        assert told == [0.2, 30]
+    released.join()
 
 
 def test_a_lock_that_holds_nobody_back_gives_errors_at_worst(scratch, monkeypatch):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from store_kit import SOURCE, add_chain, chain, files, identity, ingest, same_memory
 
-from gfqa.cachestore import Reading, Store, maintenance
+from gfqa.cachestore import Reading, Store, fs, maintenance
 from gfqa.cachestore.transfer import export_chunks, import_segments, read_head
 from gfqa.errors import CacheError, GfqaError
 
@@ -112,6 +112,50 @@ def test_an_import_that_fails_changes_no_cache(store, other):
         imported(other, exported(store, "c")[:-5])
     assert (other.caches / "copy.manifest").read_bytes() == before
     assert not [name for name in files(other.root) if name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_an_import_that_fails_leaves_no_byte(store, other, monkeypatch, trust):
+    """Every segment is made durable as it comes; what other caches and an interrupted ingest need stays."""
+    monkeypatch.setattr("gfqa.cachestore.writer.FLUSH_SECONDS", 0.0)
+    ingest(store, "c", range(20))
+    ingest(other, "mine", range(10, 15))
+    with other.writer("interrupted", WHO) as writer:
+        add_chain(writer, 100)
+    before = files(other.root)
+    data = exported(store, "c")
+    for cut in (len(data) // 2, len(data) - 5):
+        with pytest.raises(CacheError, match="cut short"):
+            imported(other, data[:cut], trust=trust)
+        assert files(other.root) == before
+
+    class Impatient(io.BytesIO):
+        def read(self, size: int = -1) -> bytes:
+            if self.tell() > len(data) // 2:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    file = Impatient(data)
+    head = read_head(file, "x")
+    with pytest.raises(KeyboardInterrupt), other.writer("copy", WHO, imported=True) as writer:
+        import_segments(file, head, writer, "x", trust=trust)
+    assert files(other.root) == before
+
+
+def test_a_commit_that_fails_at_its_very_end_loses_nothing(store, other, monkeypatch):
+    """The manifest is in place and only its durability is in doubt: its bytes must not be taken away."""
+    documents = ingest(store, "c", range(5))
+    plain = fs.sync_dir
+
+    def failing(path):
+        plain(path)
+        if path == other.caches:
+            raise GfqaError("no")
+
+    monkeypatch.setattr(fs, "sync_dir", failing)
+    with pytest.raises(GfqaError, match="no"):
+        imported(other, exported(store, "c"))
+    assert same_memory(other.load(["copy"])[1], range(5), documents, WHO)
 
 
 HOSTILE = {

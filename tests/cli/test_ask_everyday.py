@@ -7,6 +7,7 @@ import importlib.util
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from gfqa.cli import EXIT_CODES
 from tests.conftest import ROOT, Result, drained
 
 Run = Callable[..., Result]
@@ -121,15 +123,51 @@ def test_the_shell_completes_cache_names_without_torch(start: Start, tmp_path: P
     assert done.stdout.split() == expected
 
 
-def test_the_command_reference_is_up_to_date() -> None:
+def _skip_with_another_typer() -> None:
     pinned = re.search(r"^typer==(.+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert pinned
     if importlib.metadata.version("typer") != pinned[1]:
         pytest.skip("the pages are laid out by Typer, and another version may do it otherwise")
+
+
+def test_the_command_reference_is_up_to_date() -> None:
+    _skip_with_another_typer()
     from gfqa.commands.reference import reference
 
     made = (ROOT / "docs" / "commands.md").read_text()
     assert made == reference(), "run: python -m gfqa.commands.reference > docs/commands.md"
+
+
+def test_the_manual_page_is_up_to_date_and_whole() -> None:
+    _skip_with_another_typer()
+    from gfqa.commands.manual import manual
+
+    made = (ROOT / "docs" / "gfqa.1").read_text("ascii")
+    assert made == manual(), "run: python -m gfqa.commands.manual > docs/gfqa.1"
+    pages = re.findall(r"^## (gfqa .+)$", (ROOT / "docs" / "commands.md").read_text(), re.M)
+    titles = re.findall(r"^\.SS (.+)$", made, re.M)
+    assert len(titles) == len(pages) > 20
+    assert all(title.startswith(page) for title, page in zip(titles, pages, strict=True))
+    assert 'docs/gfqa.1" = "share/man/man1/gfqa.1' in (ROOT / "pyproject.toml").read_text()
+    assert re.findall(r"^\.B (\d+)$", made, re.M) == re.findall(r"[:;]\s(\d+) ", EXIT_CODES)
+    assert "\\[u2026]" in made
+    # A line that begins with a dot is a macro: none of the text may.
+    macros = {line.split()[0] for line in made.splitlines() if line.startswith((".", "'"))}
+    assert macros == {'.\\"', ".TH", ".SH", ".SS", ".PP", ".TP", ".B", ".BR", ".I", ".RS", ".RE", ".nf", ".fi"}
+
+
+def test_the_manual_page_is_shown_without_a_warning() -> None:
+    if shutil.which("groff") is None:
+        pytest.skip("groff is not there")
+    shown = subprocess.run(
+        ["groff", "-man", "-Tutf8", "-ww", "-P-cbou", ROOT / "docs" / "gfqa.1"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stderr == ""
+    assert "git ls-files -z | gfqa ingest --from - -0\n" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 90
 
 
 @pytest.mark.parametrize("columns", [80, 40])
@@ -184,6 +222,28 @@ def test_a_folded_quote_keeps_the_edge_of_its_block(monkeypatch: pytest.MonkeyPa
         assert len(shown) > 1
         assert all(len(part) <= 40 and part.startswith(edge) and part[len(edge)] != " " for part in shown)
         assert " ".join(part.strip() for part in shown) == line
+
+
+def test_a_path_that_no_cache_holds_is_told_and_the_answer_left_alone(
+    gfqa: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gfqa.ask as use_case
+
+    text = "It is in lib/none.py, app.py and docs/guide.md:3."
+    plain = use_case.generate
+    monkeypatch.setattr(use_case, "generate", lambda *a, **k: replace(plain(*a, **k), text=text, found=True))
+    gfqa("ingest", project)
+    for only in ([], ["--only", "*.md"]):
+        answer = gfqa("ask", "Where?", "--json", *only).json
+        assert (answer["answer"], answer["unknown_paths"]) == (text, ["lib/none.py"])
+    human = gfqa("ask", "Where?", "--no-stream")
+    assert human.err.count("The answer names lib/none.py: not in the cache.\n") == 1
+    assert human.out.startswith(text)
+    assert "lib/none.py" not in gfqa("ask", "Where?", "-q").err
+    # A document from standard input alone is no cache that could hold other files.
+    assert "unknown_paths" not in gfqa("ask", "Where?", "-", "--json", stdin="text").json
+    text = "app.py"
+    assert "unknown_paths" not in gfqa("ask", "Where?", "--json").json
 
 
 def test_an_interrupted_question_has_nothing_to_go_on_with(

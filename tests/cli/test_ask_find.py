@@ -31,7 +31,7 @@ def test_the_passage_with_the_words_comes_first(find: Run, project: Path, flags:
     assert list(result.json) == ["schema", "question", "passages", "cache"]
     first = result.json["passages"][0]
     assert list(first) == [
-        "cache", "source", "path", "start_line", "end_line", "page", "line", "quote", "text", "score", "changed",
+        "cache", "source", "path", "start_line", "end_line", "page", "line", "quote", "text", "score", "changed", "similar",
     ]  # fmt: skip
     assert (first["path"], first["line"], first["quote"]) == ("docs/guide.md", 3, "The retry count is 7.")
     text = (project / "docs" / "guide.md").read_text()
@@ -61,6 +61,31 @@ def test_nothing_found(find: Run) -> None:
     assert "No passage" in nothing.err
     assert find("zyzzyva", "--fast", "--json").json["passages"] == []
     assert find("zyzzyva", "--fast", "--fail-not-found").code == 5
+
+
+HEADER = "".join(f"// Clause {n} of the licence: no warranty of any kind.\n" for n in "abcdefgh")
+
+
+def test_what_says_the_same_is_one_line(gfqa: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "headers"
+    folder.mkdir()
+    for number in range(9):
+        (folder / f"{number}.js").write_text(HEADER + f"let x{number} = {number}\n")
+    (folder / "LICENCE").write_text("The licence in full: no warranty for anything that you do with this.\n")
+    gfqa("ingest", folder)
+    for flags in ([], ["--fast"]):
+        rows = gfqa("find", "no warranty clause of the licence", "--json", *flags).json["passages"]
+        by_path = {row["path"]: row["similar"] for row in rows}
+        assert by_path.pop("LICENCE") == 0
+        # A header of two windows is two passages, each of which is shown once.
+        assert sum(by_path.values()) + len(rows) - 1 >= 9
+        assert len({row["quote"] for row in rows}) == len(rows)
+        assert set(by_path.values()) != {0}
+    shown = gfqa("find", "no warranty clause of the licence", "--fast").out
+    assert re.search(r"^\d\.js:\d+  \(and 8 more like it\)$", shown, re.M)
+    # For another model only what is wholly said already is left out: each file's own line stays.
+    texts = gfqa("ask", "no warranty clause of the licence", "--context", 9999).out
+    assert all(f"let x{number} = {number}\n" in texts for number in range(9))
 
 
 def test_several_caches_and_pages(gfqa: Run, find: Run, tmp_path: Path) -> None:

@@ -38,6 +38,12 @@ def test_only_some_documents_are_asked(asked: Run) -> None:
     assert paths(asked("q", "--json", "--only", "docs/")) == {"docs/guide.md"}
     some = asked("q", "--json", "--only", "*.py", "--only", "notes.*")
     assert paths(some) == {"app.py", "notes.txt"}
+    assert paths(asked("q", "--json", "--only", "!*.md")) == {".gitignore", "app.py", "notes.txt"}
+    assert paths(asked("q", "--json", "--only", "!docs/", "--only", "!.*")) == {"app.py", "notes.txt"}
+    assert paths(asked("q", "--json", "--only", "*.*", "--only", "!docs", "--only", "!/.*")) == {"app.py", "notes.txt"}
+    assert paths(asked("q", "--json", "--only", "!*", "--only", "app.py")) == {"app.py"}
+    check(asked("q", "--only", "!*"), 2, "No document", "!*")
+    check(asked("q", "--only", " "), 2, "' '", ".gitignore")
     sizes = [len(text) + len(path) + 2 for path, text in TEXTS.items() if path in ("app.py", "notes.txt")]
     assert some.json["tokens"]["reused"] == sum(sizes)
     assert paths(asked("q", "-", "-c", "proj", "--json", "--only", "<stdin>", stdin="text\n")) == {"<stdin>"}

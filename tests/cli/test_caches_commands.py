@@ -8,11 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from gfqa import views_caches
 from gfqa.commands import units
@@ -64,6 +66,47 @@ def test_wrong_arguments(
     assert (failed.code, failed.json["error"]["code"]) == (code, code)
     assert word in failed.json["error"]["message"]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["ingest", "PROJECT"],
+        ["caches", "rename", "proj", "new"],
+        ["caches", "remove", "proj"],
+        ["caches", "prune"],
+        ["caches", "import", "FILE", "--name", "twin"],
+        ["caches", "rebuild", "proj"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_whoever_waits_for_another_writer_says_so(
+    gfqa: Run, project: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr("gfqa.cachestore.store.NOTICE_SECONDS", 0.05)
+    gfqa("ingest", project)
+    gfqa("caches", "export", "proj", tmp_path / "file")
+    places = {"PROJECT": str(project), "FILE": str(tmp_path / "file")}
+    arguments = [places.get(word, word) for word in arguments]
+    notice = "Another gfqa is writing to the store: waiting for it, 30 s at most.\n"
+    [lock] = home.rglob("LOCK")
+
+    def beside_a_writer(*more: str) -> Result:
+        other = FileLock(lock, thread_local=False)
+        other.acquire()
+        release = threading.Timer(0.5, other.release)
+        release.start()
+        try:
+            return gfqa(*arguments, *more)
+        finally:
+            release.join()
+
+    told = beside_a_writer()
+    assert (told.code, told.err.count(notice)) == (0, 1)
+    shutil.rmtree(home / "store-v1")
+    gfqa("ingest", project)
+    silent = beside_a_writer("--json")
+    assert (silent.code, silent.err) == (0, "")
 
 
 def test_verify(gfqa: Run, project: Path, home: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -293,3 +294,24 @@ def test_the_quick_help_is_the_parsers_own(words: list[str]) -> None:
     parsed = subprocess.run([sys.executable, "-m", "gfqa.cli", *words, "--help", "--"], capture_output=True, check=True)
     assert b"Usage: gfqa" in quick.stdout
     assert quick.stdout == parsed.stdout
+
+
+def test_a_cold_question_imports_nothing_it_does_not_use_and_ends_in_order(
+    start: Start, project: Path, tiny_model: Path
+) -> None:
+    """torch brings much along, but not its compilers; what asked to be called at the end is, and the exit code stays."""
+    assert start("ingest", project, "-q").wait(60) == 0
+    code = (
+        "import atexit, sys\nfrom gfqa import cli\nfrom gfqa.commands import ask\n"
+        "def ended():\n"
+        "    unused = {'torch._dynamo', 'torch._inductor', 'triton', 'sympy', 'scipy', 'networkx', 'rich', 'matplotlib'}\n"
+        "    print('ended', 'torch' in sys.modules, sorted(unused & sys.modules.keys()), file=sys.stderr)\n"
+        "plain = ask._shown\n"
+        "ask._shown = lambda *a: (atexit.register(ended), plain(*a), True)[2]\n"
+        "sys.argv = ['gfqa', 'ask', 'Which port?', '--no-server', '--max-tokens', '4', '--fail-not-found']\n"
+        "cli.main()\n"
+    )
+    variables = {**os.environ, "GFQA_MODEL": str(tiny_model), "GFQA_DEVICE": "cpu"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=variables)
+    assert (done.returncode, done.stderr) == (5, "ended True []\n")
+    assert re.search(r"^\S+:\d+$", done.stdout, re.M)

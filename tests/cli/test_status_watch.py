@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -157,6 +158,29 @@ def test_watch_waits_until_the_tree_is_quiet_and_survives_failures(tiny_model: P
         collect(refreshes, seen)
     counts = [(r.report.ingested, r.report.unchanged) if r.report else type(r.error) for r in seen]
     assert counts == [(4, 0), (1, 4), UsageError, (0, 5)]
+
+
+def test_each_ingest_of_a_watch_shows_its_progress(tiny_model: Path, project: Path, home: Path) -> None:
+    shown: list[list[tuple[str, int, int]]] = []
+
+    @contextlib.contextmanager
+    def progress() -> Iterator[Callable[[str, int, int], None]]:
+        shown.append([])
+        yield lambda phase, done, total: shown[-1].append((phase, done, total))
+
+    steps = iter([lambda: (project / "a.txt").write_text("one\n"), lambda: None])
+    reader = open_model(tiny_model, "cpu")
+    refreshes = watching.watch(
+        [project], reader=reader, home=home, sleep=lambda seconds: next(steps)(), progress=progress
+    )
+    assert next(refreshes).report
+    assert next(refreshes).report
+    first, second = shown
+    assert first[0] == ("reading", 0, 5)
+    assert first[-1][0] == "pre-filling"
+    assert first[-1][1] == first[-1][2] > 0
+    assert second[-1][0] == "pre-filling"
+    assert second[-1][2] < first[-1][2]
 
 
 def collect(refreshes: Iterator[watching.Refresh], into: list[watching.Refresh]) -> None:

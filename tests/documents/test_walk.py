@@ -256,6 +256,11 @@ def test_include_and_exclude_globs(tmp_path: Path) -> None:
     assert found(tmp_path, Limits(include=("*.py",), exclude=("src/t",))) == ["a.py", "docs/c.py", "src/d.py"]
     assert found(tmp_path, Limits(exclude=("*.md", "/src/*"))) == ["a.py", "docs/c.py"]
     assert skipped(tmp_path, Limits(exclude=("src",)))["src/"] == "ignored"
+    # Globs that only leave out leave out of everything; beside others they take back, and the last one that matches decides.
+    assert found(tmp_path, Limits(include=("!*.py",))) == ["a.md", "docs/b.md"]
+    assert found(tmp_path, Limits(include=("!src/", "!/a.*"))) == ["docs/b.md", "docs/c.py"]
+    assert found(tmp_path, Limits(include=("*.py", "!src/"))) == ["a.py", "docs/c.py"]
+    assert found(tmp_path, Limits(include=("!src/", "*.py"))) == ["a.py", "docs/c.py", "src/d.py", "src/t/e.py"]
 
 
 @pytest.mark.parametrize("glob", ["", "!", "#x", "**/a/**/b/**/c/**/d", "x" * 2000])

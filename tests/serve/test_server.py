@@ -40,7 +40,7 @@ def connected() -> socket.socket:
 def question(**fields: Any) -> dict[str, Any]:
     plain: dict[str, Any] = {"question": "q", "caches": ["proj"], "document": None, "only": [], "folder": os.getcwd()}
     plain |= {"model": os.environ["GFQA_MODEL"], "device": "cpu", "require_fresh": False, "options": {}}
-    return protocol.request("ask", **{**plain, **fields})
+    return protocol.request("ask", **{**plain, "count": None, "budget": None, **fields})
 
 
 def test_the_socket_is_this_users_and_goes_with_the_server(serving: Serving, home: Path) -> None:
@@ -110,6 +110,10 @@ def test_bad_input_of_serve(gfqa: Run, home: Path, monkeypatch: pytest.MonkeyPat
         {"options": {"surprise": 3}},
         {"options": {"on_text": "print"}},
         {"op": "nonsense"},
+        {"op": "find"},
+        {"op": "find", "count": "3"},
+        {"count": 3},
+        {"budget": 3},
         {"version": "0.0"},
         {"protocol": 99},
         {"package": "/elsewhere"},
@@ -122,6 +126,15 @@ def test_a_request_that_makes_no_sense_is_refused(ingested: Run, serving: Servin
             pass
         assert kind == "refused"
         assert client.status() is not None
+
+
+@pytest.mark.parametrize("fields", [{}, {"op": "find", "count": 3}, {"op": "find", "budget": 300}])
+def test_the_same_requests_in_order_are_answered(ingested: Run, serving: Serving, fields: dict[str, Any]) -> None:
+    with serving(), connected() as connection:
+        protocol.send(connection, {**question(), **fields})
+        while (kind := protocol.receive(connection)["type"]) in ("accepted", "wait", "text"):
+            pass
+        assert kind == ("passages" if fields else "answer")
 
 
 def test_bytes_that_make_no_sense_end_their_connection_only(serving: Serving) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
@@ -52,6 +53,100 @@ def test_answers_are_those_of_a_process_of_its_own(ingested: Run, serving: Servi
             assert untimed(warm[1]) == untimed(cold[1])
             assert list(warm[1].json) == list(cold[1].json)
             assert is_warm(warm[1])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("find", "Which port?"),
+        ("find", "Which port?", "-n", "2", "--cache", "proj"),
+        ("find", "retry count", "--format", "vimgrep"),
+        ("find", "port", "--only", "!*.py", "--jsonl"),
+        ("find", "port", "--only", "none.such"),
+        ("find", " "),
+        ("find", "port", "--cache", "nope"),
+        ("ask", "Which port?", "--context", "300"),
+        ("ask", "Which port?", "--context", "5"),
+        ("ask", "Which port?", "--context", "400", "--only", "*.py"),
+        ("ask", "two", "-", "--context", "400"),
+        ("ask", "two", "-", "--context", "400", "--cache", "proj"),
+        ("ask", "port", "--context", "400", "--require-fresh"),
+    ],
+    ids=" ".join,
+)
+def test_passages_are_those_of_a_process_of_its_own(
+    ingested: Run, serving: Serving, project: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    stdin = b"one\r\ntwo\n\xc3\xa4 three\n" if "-" in arguments else None
+    monkeypatch.chdir(project)
+    (project / "notes.txt").write_text("changed\n")
+    forms = ((), ("--json",)) if not {"--jsonl", "--format"} & {*arguments} else ((),)
+    cold = [ingested(*arguments, *form, stdin=stdin) for form in forms]
+    with serving() as server:
+        answered = []
+        plain = server.engine.passages
+        monkeypatch.setattr(server.engine, "passages", lambda question: answered.append(question) or plain(question))
+        assert [ingested(*arguments, *form, stdin=stdin) for form in forms] == cold
+        assert len(answered) == len(forms)
+        for away in (("--no-server",), ("--fast",) if arguments[0] == "find" else ("--memory-budget", "1GB")):
+            ingested(*arguments, *away, stdin=stdin)
+        assert len(answered) == len(forms)
+
+
+CHAT = "Which port?\n/only *.py\nWhich port?\n/only none.such\n/sources 1\nretry?\n/sources\n/new\n/caches\n/only\nq\n"
+
+
+def test_a_chat_is_that_of_a_process_of_its_own(
+    ingested: Run, serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--max-tokens", "4", "--temperature", "0.8", "--seed", "5")
+    cold = ingested("chat", *flags, stdin=CHAT)
+    objects = ingested("chat", *flags, "--json", stdin=CHAT)
+    assert "none.such" in cold.err
+    with serving() as server:
+        asked = []
+        plain = server.engine.answer
+        monkeypatch.setattr(server.engine, "answer", lambda *a: asked.append(a) or plain(*a))
+        assert ingested("chat", *flags, stdin=CHAT) == cold
+        assert len(asked) == 4
+        warm = ingested("chat", *flags, "--json", stdin=CHAT)
+        rows = [[{**json.loads(line), "timing": 0} for line in result.out.splitlines()] for result in (warm, objects)]
+        assert rows[0] == rows[1]
+        assert len(asked) == 8
+        for away in (["--no-server"], ["--memory-budget", "1GB"]):
+            assert ingested("chat", *flags, *away, stdin=CHAT) == cold
+        assert len(asked) == 8
+
+
+def test_a_chat_outlives_its_server(ingested: Run, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ("--max-tokens", "4")
+    cold = ingested("chat", *flags, stdin=CHAT)
+    with serving() as server:
+        plain = server.engine.answer
+
+        def dying(question: Any, on_text: Any) -> Any:
+            if question.only:
+                on_text(plain(question, lambda text: None)[0].text[:1])
+                raise RuntimeError
+            return plain(question, on_text)
+
+        monkeypatch.setattr(server.engine, "answer", dying)
+        assert ingested("chat", *flags, stdin=CHAT) == cold
+
+
+def test_a_chat_that_a_server_cannot_begin(
+    gfqa: Run, serving: Serving, project: Path, chained_model: Path, other_model: Path
+) -> None:
+    """A chained model goes on from question to question; another model is another server's."""
+    for model in (chained_model, other_model):
+        name = ("--cache", model.name)
+        assert gfqa("ingest", project, "--name", model.name, "--model", model).code == 0
+        flags = ("--max-tokens", "2", "--model", model, *name)
+        cold = gfqa("chat", *flags, stdin="one?\ntwo?\n")
+        assert cold.code == 0
+        with serving():
+            assert gfqa("chat", *flags, stdin="one?\ntwo?\n") == cold
+            assert gfqa("chat", "--cache", chained_model.name, stdin="q\n").code == 3
 
 
 def test_who_opts_out_is_left_alone(ingested: Run, serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +207,29 @@ def test_a_refreshed_cache_is_loaded_again(ingested: Run, serving: Serving, proj
         ingested("caches", "remove", "proj")
         gone = ingested("ask", "q", "--cache", "proj", "--json")
         assert (gone.code, gone.out) == (3, ingested("ask", "q", "--cache", "proj", "--json", "--no-server").out)
+
+
+def test_the_last_selection_of_documents_is_kept_while_it_is_true(
+    ingested: Run, serving: Serving, project: Path
+) -> None:
+    with serving() as server:
+
+        def asked(*globs: str) -> Any:
+            only = [word for glob in globs for word in ("--only", glob)]
+            warm, cold = (ingested("ask", "q", "--json", *only, *flag) for flag in ((), ("--no-server",)))
+            assert is_warm(warm)
+            assert untimed(warm) == untimed(cold)
+            return server.engine._part and server.engine._part[2]
+
+        first = asked("*.py")
+        assert first is not None
+        assert asked("*.py") is first
+        assert asked() is first
+        assert asked("*.md") is not first
+        first = asked("*.py")
+        (project / "app.py").write_text("changed = True\n")
+        ingested("ingest", project, "-q")
+        assert asked("*.py") is not first
 
 
 def test_memories_are_bounded(ingested: Run, serving: Serving, project: Path) -> None:

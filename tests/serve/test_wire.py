@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gfqa.serve.wire import AnswerView, to_wire
+from gfqa.serve.wire import ResultView, to_wire
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Outer:
     counts: Any
 
 
-def sent(value: Any) -> AnswerView:
+def sent(value: Any) -> ResultView:
     frame = json.loads(json.dumps({"view": to_wire(value), "json": {"schema": 1}}))
-    return AnswerView(frame["view"]["@"], frame["json"])
+    return ResultView(frame["view"]["@"], frame["json"])
 
 
 def test_attributes_and_properties_come_through() -> None:
