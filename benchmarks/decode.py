@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import decode_peers as peers
 from gfqa.kernels.gold_attention import triton as sorted_form
 from gfqa.kernels.gold_attention import triton_latent as latent_form
+from gfqa.kernels.gold_attention.latent_tokens import LatentTokens, widened_keys
 from gfqa.kernels.gold_attention.reference import gold_attention as plain_attention
 from gfqa.kernels.gold_attention.triton_memory import SortedMemory, unsorted
 from gfqa.kernels.testing import relative_error
@@ -185,7 +186,7 @@ def make_cache(bench: Bench, model: LanguageModel, tokens: int) -> KeyCache:
 @torch.inference_mode()
 def slow_attention(q: Tensor, own: tuple[Tensor, Tensor], memory: Any) -> Tensor:
     """q [1, H, T, N] over the memory and own keys, chunk by chunk in float32 from the stored numbers: the check."""
-    t = memory.shared if isinstance(memory, latent_form.LatentTokens) else memory
+    t = memory.shared if isinstance(memory, LatentTokens) else memory
     H, N = q.shape[1], q.shape[3]
     query = q[0].float() * N**-0.5
     logits = query @ own[0][0].float().transpose(-1, -2)
@@ -199,7 +200,7 @@ def slow_attention(q: Tensor, own: tuple[Tensor, Tensor], memory: Any) -> Tensor
             if memory.key_scales is not None:
                 keys = keys * memory.key_scales[:, tile].float().unsqueeze(-1)
         else:
-            keys = latent_form.widened_keys(memory, tile).view(-1, H, N).transpose(0, 1)
+            keys = widened_keys(memory, tile).view(-1, H, N).transpose(0, 1)
         rows = t.bigram[tile].long()
         values = memory.values[:, rows].float()
         if memory.value_scales is not None:

@@ -39,8 +39,8 @@ POINTERS = {
     "*i32": ("bigram", "offsets", "length", "first", "second"),
     "*i64": ("order",),
     "*fp32": (
-        "peaks", "sums", "outs", "logits", "totals", "mass", "pooled", "e_first", "e_second", "scale", "scale_before",
-        "s", "s_before", "mean", "deviation", "q_sums", "q_constant",
+        "peaks", "sums", "outs", "logits", "totals", "mass", "pooled", "settled", "e_first", "e_second", "scale",
+        "scale_before", "s", "s_before", "mean", "deviation", "q_sums", "q_constant",
     ),
 }  # fmt: skip
 TYPES = {name: kind for kind, names in POINTERS.items() for name in names} | {"factor": "fp32", "share": "fp32"}
@@ -64,7 +64,7 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
      {"keys": "*bf16"}, {}),
     ("merge", scan.merge_kernel, {"N": 64, "PARTS": 128}, {}, {}),
     ("mass", scan.mass_kernel, {"TILE": 1024}, {}, {}),
-    ("pool", scan.pool_kernel, {"TILE": 1024}, {}, {}),
+    ("pool", scan.pool_kernel, {"TILE": 1024, "SETTLE": True}, {}, {}),
     ("latent logits, w 48", latent.latent_kernel, {**LATENT, "width": 48, "WIDTH": 64, "lora": 64, "LORA": 64}, {},
      {"num_warps": 8, "maxnreg": 128}),
     ("latent logits, w 128", latent.latent_kernel, {**LATENT, "width": 128, "WIDTH": 128, "lora": 128, "LORA": 128}, {},

@@ -19,7 +19,7 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
-from gfqa.kernels.gold_attention import triton, triton_latent
+from gfqa.kernels.gold_attention import latent_tokens, triton, triton_latent
 from gfqa.kernels.gold_attention.triton_memory import unsorted
 from gfqa.kernels.testing import relative_error
 from gfqa.model import KeyCache, LanguageModel, load_model
@@ -113,7 +113,7 @@ def test_memories_hold_the_layers_keys_and_values(model: LanguageModel) -> None:
     chains = [slice(*cut) for cut in pairwise(cuts)]
     forms = (
         (sorted_memory(model, cache, *EXACT), unsorted),
-        (latent_memory(model, cache, *EXACT), triton_latent.widened),
+        (latent_memory(model, cache, *EXACT), latent_tokens.widened),
     )
     for memories, as_plain in forms:
         for layer, memory in zip(model.gold_layers(), memories, strict=True):

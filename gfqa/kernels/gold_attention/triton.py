@@ -234,17 +234,19 @@ def spread_mass(logits: Tensor, totals: Tensor, order: Tensor, q: Tensor) -> Ten
     return mass
 
 
-def pool_mass(logits: Tensor, totals: Tensor, pooled: Tensor, share: float) -> None:
+def pool_mass(logits: Tensor, totals: Tensor, pooled: Tensor, share: float, settled: Tensor | None = None) -> None:
     """pooled [S] += share * the sum over heads of one query's probabilities, in sorted order.
 
-    logits [1, H, S] and totals [1, H, 1] as `attend` gives them for a single query.
+    logits [1, H, S] and totals [1, H, 1] as `attend` gives them for a single query. settled: [S], what pooled held is added
+    to it first, and pooled begins anew.
     """
     S = pooled.numel()
     if S:
         with torch.cuda.device_of(pooled):
             kernels.pool_kernel[(triton.cdiv(S, MASS_TILE),)](
-                logits, totals, pooled, S, logits.shape[1], share, TILE=MASS_TILE
-            )
+                logits, totals, pooled, _or(settled, pooled), S, logits.shape[1], share,
+                TILE=MASS_TILE, SETTLE=settled is not None,
+            )  # fmt: skip
 
 
 def logit_factor(n: int) -> float:

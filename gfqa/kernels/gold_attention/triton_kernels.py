@@ -312,8 +312,8 @@ def mass_kernel(logits, totals, order, mass, S, T, TILE: tl.constexpr):
 
 
 @triton.jit
-def pool_kernel(logits, totals, pooled, S, H, share, TILE: tl.constexpr):
-    """pooled [S] += share * the sum over heads of one query's probabilities, all in sorted order."""
+def pool_kernel(logits, totals, pooled, settled, S, H, share, TILE: tl.constexpr, SETTLE: tl.constexpr):
+    """pooled [S] += share * the sum over heads of one query's probabilities, all in sorted order; see `pool_mass`."""
     token = tl.program_id(0) * TILE + tl.arange(0, TILE)
     inside = token < S
     found = tl.zeros([TILE], tl.float32)
@@ -321,4 +321,7 @@ def pool_kernel(logits, totals, pooled, S, H, share, TILE: tl.constexpr):
         found += tl.exp2(tl.load(logits + token, mask=inside, other=0.0) - tl.load(totals + head))
         logits += S
     before = tl.load(pooled + token, mask=inside, other=0.0)
+    if SETTLE:
+        tl.store(settled + token, tl.load(settled + token, mask=inside, other=0.0) + before, mask=inside)
+        before = 0.0
     tl.store(pooled + token, before + found * share, mask=inside)
