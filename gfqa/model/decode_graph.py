@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from gfqa.kernels.gold_attention import LatentTokens, SortedMemory, latent_tokens, runs_triton, triton_memory
+from gfqa.model.fused_step import Buffers, FusedStep, can_fuse
 from gfqa.model.gold import GoldInputs, GoldTimeMix
 from gfqa.model.language_model import LanguageModel, query_scale
 from gfqa.model.layers import rms, split_heads
@@ -49,12 +50,13 @@ class DecodeStep:
         capture: bool | None = None,
         capture_after: int = 0,
         compiled: bool = False,
+        fused: bool | None = None,
     ) -> None:
         """state: of a chain of one row (B = 1) with at least one token; layers: each GOLD layer's memory; room: new tokens.
 
         attend: the attention, by default Triton's on a GPU and the plain one elsewhere. capture: as a graph, by default on a
         GPU; capture_after: only once so many tokens were read. compiled: run blocks through torch.compile, which fuses their
-        small operations.
+        small operations. fused: run the launches of `FusedStep`, by default on a GPU for the models they compute.
         Raises ValueError for another kind of model than Finch and GOLD layers without RoPE, a state of several rows or of
         no token, or a wrong number of layers.
         """
@@ -80,6 +82,9 @@ class DecodeStep:
         if compiled:
             parts = [torch.compile(part, dynamic=False) for part in parts]
         self._finch_block, self._before_attention, self._after_attention = parts
+        if fused is None:
+            fused = self.device.type == "cuda" and not compiled
+        self._fused = FusedStep(model, self._shared(), n, self._attention) if fused and can_fuse(config) else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._capture_after = capture_after if capture or (capture is None and self.device.type == "cuda") else None
         self._taken = 0
@@ -160,17 +165,27 @@ class DecodeStep:
         config, weight = self.model.config, self.model.emb.weight
         square = (1, config.n_head, config.head_size, config.head_size)
         blocks = []
+        self._own = weight.new_zeros(config.n_gold, 2, self.capacity, config.n_embd)
         for layer in range(config.n_layer):
             shift = weight.new_zeros(1, config.n_embd)
             mixed = shift.clone() if config.channel_mix(layer) != "llama" else None
             if layer < config.n_layer - config.n_gold:
                 blocks.append(BlockState(torch.zeros(square, device=self.device), shift, mixed))
             else:
-                rows = weight.new_zeros(1, self.capacity, config.n_embd)
-                blocks.append(BlockState(None, shift, mixed, rows, rows.clone()))
+                keys, values = self._own[layer - config.n_layer + config.n_gold].unsqueeze(1)
+                blocks.append(BlockState(None, shift, mixed, keys, values))
         return blocks
 
+    def _shared(self) -> Buffers:
+        return Buffers(
+            token=self._token, ids=self._ids, compressed=self._compressed, length=self._length, o=self._o,
+            kappa=self._kappa, blocks=self._blocks, own=self._own, logits=self.logits,
+        )  # fmt: skip
+
     def _step(self) -> None:
+        if self._fused is not None:
+            self._fused()
+            return
         model, config = self.model, self.model.config
         e = model.embed(self._token)
         x = e
@@ -189,37 +204,41 @@ class DecodeStep:
         if config.length_scale is not None:
             scale = query_scale(self._length + len(self._layers[0]), config.length_scale).view(1, 1)
         gold = GoldInputs(o, self._o.unsqueeze(1), kappa, self._kappa.unsqueeze(1), scale)
-        for block, state, memory in zip(
-            model.blocks[-config.n_gold :], self._blocks[-config.n_gold :], self._layers, strict=True
-        ):
-            x = self._gold_block(block, x, state, memory, gold, place)
+        for number, block in enumerate(model.blocks[-config.n_gold :]):
+            x = self._gold_block(block, x, number, gold, place)
         self._o.copy_(o[:, 0])
         self._kappa.copy_(kappa[:, 0])
         self.logits.copy_(model.logits(x)[0, 0])
 
-    def _gold_block(
-        self, block: nn.Module, x: Tensor, state: BlockState, memory: Memory, inputs: GoldInputs, place: Tensor
-    ) -> Tensor:
-        n_head = self.model.config.n_head
+    def _gold_block(self, block: nn.Module, x: Tensor, number: int, inputs: GoldInputs, place: Tensor) -> Tensor:
+        config = self.model.config
+        state = self._blocks[config.n_layer - config.n_gold + number]
         assert state.keys is not None and state.values is not None  # noqa: PT018
         q, key, value, shift = self._before_attention(block, x, state.att_shift, inputs)
         state.keys.index_copy_(1, place, key)
         state.values.index_copy_(1, place, value)
-        out, totals, logits = self._attend(
-            split_heads(q, n_head),
-            split_heads(state.keys, n_head),
-            split_heads(state.values, n_head),
-            memory,
-            want_logits=self._want_mass,
-            own_length=self._length,
-        )
-        if self._want_mass:
-            self._pool(logits, totals, 1 / (n_head * len(self._layers)), memory is self._layers[0])
+        out = self._attention(number, split_heads(q, config.n_head))
         x, ffn_shift = self._after_attention(block, x, out, state.ffn_shift)
         for old, part in ((state.att_shift, shift), (state.ffn_shift, ffn_shift)):
             if old is not None:
                 old.copy_(part)
         return x
+
+    def _attention(self, number: int, q: Tensor) -> Tensor:
+        """GOLD layer `number`'s attention of q [1, H, 1, N] over its memory and own tokens; its mass is pooled."""
+        n_head = self.model.config.n_head
+        keys, values = self._own[number].unsqueeze(1)
+        out, totals, logits = self._attend(
+            q,
+            split_heads(keys, n_head),
+            split_heads(values, n_head),
+            self._layers[number],
+            want_logits=self._want_mass,
+            own_length=self._length,
+        )
+        if self._want_mass:
+            self._pool(logits, totals, 1 / (n_head * len(self._layers)), number == 0)
+        return out
 
     def _pool(self, logits: Tensor, totals: Tensor, share: float, first: bool) -> None:
         """Add one layer's mass to this call's; the call before it is settled at the first layer."""

@@ -19,6 +19,7 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
+from gfqa.kernels.decode_step import triton as decode_triton
 from gfqa.kernels.gold_attention import latent_tokens, triton, triton_latent
 from gfqa.kernels.gold_attention.triton_memory import unsorted
 from gfqa.kernels.testing import relative_error
@@ -80,6 +81,30 @@ def test_same_tokens_over_64_steps(model: LanguageModel) -> None:
     cache, state, token = asked(model)
     step = DecodeStep(model, state, sorted_memory(model, cache, *EXACT), 64)
     assert max(follow(model, step, cache, state, token, 64)) < 1e-4
+
+
+@pytest.mark.parametrize("settings", [{}, {"tmix": "x060", "decay_floor": None, "length_scale": None}])
+def test_fused_launches_give_the_same(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finch-C2 and Finch; in plain PyTorch over many steps, then in Triton over a few; the state goes on as without them."""
+    model = load_model(make_model(tmp_path, **{**SETTINGS, **settings}), DEVICE, torch.float32)
+    cache, state, token = asked(model)
+    layers = sorted_memory(model, cache, *EXACT)
+    if DEVICE == "cpu":
+        # The interpreter's time is that of its programs.
+        monkeypatch.setattr(decode_triton.LAUNCH, "spread", 1)
+    for environment, steps in (("0", 32), ("1", 1)):
+        monkeypatch.setenv("TRITON_INTERPRET", environment)
+        step = DecodeStep(model, state, layers, steps, fused=True)
+        assert max(follow(model, step, cache, state, token, steps)) < 1e-4
+        expected = state
+        for id in step.state().ids[0, state.length :].tolist():  # type: ignore[index]
+            _, expected = model.decode(torch.tensor([[id]], device=DEVICE), expected, cache)
+        for ours, theirs in zip(step.state().blocks, expected.blocks, strict=True):
+            for name in ("wkv", "att_shift", "ffn_shift", "keys", "values"):
+                if getattr(theirs, name) is not None:
+                    assert relative_error(getattr(ours, name), getattr(theirs, name)) < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["sorted", "latent"])
