@@ -88,6 +88,22 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], opti
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_stages": 3, **options})
 
 
+def described(found: Any) -> tuple[int, str]:
+    """Bytes of local memory a thread, and a line of what a compiled kernel uses."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(found.asm["cubin"])
+        file.flush()
+        dump = [subprocess.run([TOOLS / "cuobjdump", flag, file.name], capture_output=True, text=True).stdout
+                for flag in ("-res-usage", "-sass")]  # fmt: skip
+    registers, stack = map(int, re.findall(r"REG:(\d+) STACK:(\d+)", dump[0])[-1])
+    counts = Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z0-9]+)", dump[1], re.MULTILINE))
+    wide = len(re.findall(r"\bLDG\.E\.128", dump[1]))
+    shown = " ".join(f"{name} {counts[name]}" for name in SHOWN if counts[name])
+    return stack, (
+        f"{registers:>3} registers {stack:>4} B local {found.metadata.shared:>6} B shared  {shown} ({wide} of 16 B)"
+    )
+
+
 def main() -> int:
     """Compile every case and print a line each; 1 where one failed."""
     print(f"Triton {triton.__version__}, sm_90")
@@ -99,19 +115,9 @@ def main() -> int:
             print(f"{label:<26} {type(error).__name__}: {str(error)[:150]}")
             failed += 1
             continue
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(found.asm["cubin"])
-            file.flush()
-            dump = [subprocess.run([TOOLS / "cuobjdump", flag, file.name], capture_output=True, text=True).stdout
-                    for flag in ("-res-usage", "-sass")]  # fmt: skip
-        registers, stack = map(int, re.findall(r"REG:(\d+) STACK:(\d+)", dump[0])[-1])
-        counts = Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z0-9]+)", dump[1], re.MULTILINE))
-        shown = " ".join(f"{name} {counts[name]}" for name in SHOWN if counts[name])
+        stack, line = described(found)
         failed += stack > SPILL_LIMIT
-        print(
-            f"{label:<26} {registers:>3} registers {stack:>4} B local {found.metadata.shared:>6} B shared  {shown}",
-            flush=True,
-        )
+        print(f"{label:<26} {line}", flush=True)
     return int(failed > 0)
 
 
