@@ -69,8 +69,13 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
      {"num_warps": 8, "maxnreg": 128}),
     ("latent logits, w 128", latent.latent_kernel, {**LATENT, "width": 128, "WIDTH": 128, "lora": 128, "LORA": 128}, {},
      {"num_warps": 8}),
-    ("bigrams", latent.bigram_kernel, {"ROOM": 16, "ROWS": 32}, {}, {}),
+    ("bigrams", latent.bigram_kernel, {"room": 16, "width": 40, "HEADS": 16, "ROWS": 8, "PARTS": 32}, {}, {}),
 ]  # fmt: skip
+
+
+def _aligned(kernel: Any) -> tuple[str, ...]:
+    """Numbers that are a multiple of 16."""
+    return ("mixes", "parts") if kernel is latent.bigram_kernel else ("mixes",)
 
 
 def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], options: dict[str, Any]) -> Any:
@@ -78,7 +83,7 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], opti
     names = kernel.arg_names
     kinds = {**dict.fromkeys(names, "i32"), **{n: k for n, k in TYPES.items() if n in names}, **types}
     signature = {name: "constexpr" if name in constants else kinds[name] for name in names}
-    aligned = [i for i, name in enumerate(names) if signature[name].startswith("*") or name == "mixes"]
+    aligned = [i for i, name in enumerate(names) if signature[name].startswith("*") or name in _aligned(kernel)]
     source = ASTSource(
         fn=kernel,
         signature=signature,

@@ -56,7 +56,9 @@ def recorded(width: int, depth: int) -> list[tuple[Any, tuple[Any, ...], dict[st
         )  # fmt: skip
     calls: list[Any] = []
 
-    def run(kernel: Any, grid: Any, where: Any, *arguments: Any, num_warps: int | None = None, **constants: Any) -> None:
+    def run(
+        kernel: Any, grid: Any, where: Any, *arguments: Any, num_warps: int | None = None, **constants: Any
+    ) -> None:
         calls.append((kernel, arguments, {**constants, "num_warps": num_warps or form.LAUNCH.warps}, grid))
 
     form._run, fused_step.launches = run, lambda x: form  # type: ignore[assignment]
@@ -102,7 +104,9 @@ def main() -> int:
         calls = recorded(*SIZES[size])
         counts = Counter(kernel.__name__ for kernel, *_ in calls)
         attention = 3 * counts["query_kernel"]
-        print(f"{size}: {len(calls) + attention} launches a token, {attention} of them the attention's (own, scan, merge)")
+        print(
+            f"{size}: {len(calls) + attention} launches a token, {attention} of them the attention's (own, scan, merge)"
+        )
         seen = set()
         for kernel, values, constants, grid in calls:
             label = f"{size} {kernel.__name__.removesuffix('_kernel')}"

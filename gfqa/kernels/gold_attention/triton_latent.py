@@ -23,7 +23,7 @@ from gfqa.kernels.gold_attention.latent_tokens import GROUP, TAU_STEPS, LatentTo
 
 HEADS = 16
 """Heads of one program: the smallest width of a matrix product."""
-TILE, BIGRAM_ROWS = 128, 32
+TILE, BIGRAM_ROWS = 128, 8
 WARPS, STAGES = 8, 3
 REGISTERS: int | None = 128
 """Registers a thread of the logits' kernel is held to: two programs then fit a multiprocessor where keys are narrow."""
@@ -106,15 +106,18 @@ def absorb(q: Tensor, memory: LatentTokens) -> Absorbed:
     c = torch.einsum("hmn,hnw->mwh", queries, shared.w_c.view(H, N, -1))
     c, tau = (torch.nn.functional.pad(x, (0, room - H)).to(dtype).contiguous() for x in (c, tau))
     sums, constant = (torch.nn.functional.pad(x.sum(-1), (0, room - H)) for x in (folded, q * memory.bias.view(H, N)))
-    # [H, V', 2 + r], as the product leaves it: the numbers of one head and id side by side.
+    # [H, V', r + 2], as the product leaves it: the numbers of one head and id side by side, rows a multiple of 16 bytes.
     by_head = shared.unigram.view(-1, H, N).transpose(0, 1)
-    table = torch.bmm(by_head, queries.transpose(1, 2).to(by_head.dtype))
+    columns = torch.cat((queries[:, 2:], queries[:, 1:2], queries[:, :1]), dim=1).to(by_head.dtype)
+    columns = torch.nn.functional.pad(columns, (0, 0, 0, -columns.shape[1] % 8))
+    table = torch.bmm(by_head, columns.transpose(1, 2))
     U = memory.z.shape[0]
     e_first, e_second = (torch.empty((U, room), dtype=torch.float32, device=q.device) for _ in range(2))
     with torch.cuda.device_of(q):
-        kernels.bigram_kernel[(triton.cdiv(U, BIGRAM_ROWS),)](
-            table, memory.z, shared.first, shared.second, e_first, e_second, U, H, table.shape[1], room, memory.z.shape[1],
-            ROOM=triton.next_power_of_2(room), ROWS=BIGRAM_ROWS, num_warps=4,
+        kernels.bigram_kernel[(triton.cdiv(U, BIGRAM_ROWS), room // HEADS)](
+            table, memory.z, shared.first, shared.second, e_first, e_second, U, H, table.shape[1], memory.z.shape[1],
+            room=room, width=table.shape[2], HEADS=HEADS, ROWS=BIGRAM_ROWS,
+            PARTS=triton.next_power_of_2(memory.z.shape[1]), num_warps=4,
         )  # fmt: skip
     return Absorbed(tau, c[0], c[1:], sums, constant, e_first, e_second)
 
