@@ -151,6 +151,7 @@ def test_agrees(case: str, dtype: torch.dtype, size: tuple[int, int], tile: int,
     """tile: with the small one a program has one row, else several, and the last program some beyond the end."""
     monkeypatch.setattr(triton.LAUNCH, "tile", tile)
     monkeypatch.setattr(triton.LAUNCH, "spread", 5)
+    monkeypatch.setattr(triton.LAUNCH, "mix_apart", 40)
     given = CASES[case](Draw(dtype), *size)
     name = NAMES.get(case, case)
     expected, found = ([copied(value) for value in given] for _ in range(2))

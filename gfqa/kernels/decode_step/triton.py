@@ -20,6 +20,8 @@ class Launch:
 
     tile: numbers of a program's tile at most; warps: of a program; spread: programs wanted, so that short matrices fill the
     chip too; lines: rows of a low-rank matrix read at once; early: start a launch before the one ahead has ended.
+    mix_apart: from this width on, a low-rank mix has a launch of its own: done again in every program, it would be most of what
+    the programs read.
     """
 
     tile: int = 16384
@@ -27,6 +29,7 @@ class Launch:
     spread: int = 128
     lines: int = 8
     early: bool = False
+    mix_apart: int = 1024
 
 
 LAUNCH = Launch()
@@ -56,11 +59,13 @@ def finch_products(z, shift, low, mixes, w2, matrices, order, out):
     b = 0 if matrices[5] is None else len(matrices[5])
     rows = _rows(4 * c, c)
     grid = 4 * triton.cdiv(c, rows) + triton.cdiv(a, rows) + triton.cdiv(b, rows)
+    mixed = _mixed(z, shift, low, mixes, w2)
     last = matrices[4] if matrices[5] is None else matrices[5]
     _run(
-        kernels.finch_products_kernel, (grid,), z, z, shift, low, mixes, w2, *matrices[:5], last, out, a, b,
+        kernels.finch_products_kernel, (grid,), z, z, shift, low, mixes, w2, *matrices[:5], last, mixed, out, a, b,
         MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
         C=c, INNER=w2.shape[1], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines,
+        READY=mixed is not z,
     )  # fmt: skip
 
 
@@ -150,8 +155,9 @@ def query(z, shift, low, mix, w2, w, raw):
     """See `reference.query`."""
     c = len(z)
     rows = _rows(c, c)
-    _run(gold.query_kernel, (triton.cdiv(c, rows),), z, z, shift, low, mix, w2, w, raw,
-         C=c, INNER=len(low), BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines)  # fmt: skip
+    mixed = _mixed(z, shift, low, mix.view(1, c), w2.view(1, -1, c))
+    _run(gold.query_kernel, (triton.cdiv(c, rows),), z, z, shift, low, mix, w2, w, mixed, raw,
+         C=c, INNER=len(low), BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines, READY=mixed is not z)  # fmt: skip
 
 
 def query_norm(raw, norm, scale, z, shift, q):
@@ -169,6 +175,17 @@ def logits(x, norm, w, out):
     rows = _rows(v, c)
     _run(kernels.logits_kernel, (triton.cdiv(v, rows),), x, x, weight, bias, w, out, eps, v,
          C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
+
+
+def _mixed(z, shift, low, mixes, w2):
+    """Inputs [groups, C], z mixed with the shift, where they are made apart; else z itself."""
+    c, groups = len(z), len(mixes)
+    if c < LAUNCH.mix_apart:
+        return z
+    mixed = torch.empty((groups, c), dtype=torch.float32, device=z.device)
+    _run(kernels.mixed_kernel, (triton.cdiv(c, 128), groups), z, z, shift, low, mixes, w2, mixed,
+         C=c, INNER=w2.shape[1], LINES=_block(w2.shape[1]), COLUMNS=128)  # fmt: skip
+    return mixed
 
 
 def _run(kernel, grid, where, *arguments, num_warps=None, **constants):

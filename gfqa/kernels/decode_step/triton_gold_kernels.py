@@ -8,7 +8,17 @@ Manners as in `triton_kernels`.
 import triton
 import triton.language as tl
 
-from gfqa.kernels.decode_step.triton_kernels import begin, low_rank, matrix, normed, over_rms, tanh, times, vector
+from gfqa.kernels.decode_step.triton_kernels import (
+    begin,
+    low_rank,
+    matrix,
+    mixed_input,
+    normed,
+    over_rms,
+    tanh,
+    times,
+    vector,
+)
 
 
 @triton.jit
@@ -96,16 +106,14 @@ def own_rows_kernel(
 
 @triton.jit
 def query_kernel(
-    z, shift, low, mix, w2, w, raw, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
-    LINES: tl.constexpr, EARLY: tl.constexpr,
+    z, shift, low, mix, w2, w, mixed, raw, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.query`."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    tile, share = matrix(w, row, C, C, C, BLOCK), vector(mix, C, BLOCK)
-    begin(EARLY)
-    share += low_rank(low, w2, C, INNER, BLOCK, LINES)
-    now = vector(z, C, BLOCK)
-    tl.store(raw + row, times(tile, now + (vector(shift, C, BLOCK) - now) * share), mask=row < C)
+    tile = matrix(w, row, C, C, C, BLOCK)
+    found = times(tile, mixed_input(z, shift, low, mix, w2, mixed, 0, C, INNER, BLOCK, LINES, READY, EARLY))
+    tl.store(raw + row, found, mask=row < C)
 
 
 @triton.jit

@@ -116,11 +116,45 @@ def shifted_low_kernel(
 
 
 @triton.jit
+def mixed_kernel(
+    z, shift, low, mixes, w2, out, C: tl.constexpr, INNER: tl.constexpr, LINES: tl.constexpr,
+    COLUMNS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """out [groups, C]: z mixed with the shift by mixes [groups, C] + low [groups * INNER] w2 [groups, INNER, C]."""
+    group, column, line = tl.program_id(1), tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS), tl.arange(0, LINES)
+    mask = (line < INNER)[:, None] & (column < C)[None, :]
+    rows = tl.load(w2 + (group * INNER + line)[:, None] * C + column[None, :], mask=mask, other=0.0).to(tl.float32)
+    share = tl.load(mixes + group * C + column, mask=column < C, other=0.0).to(tl.float32)
+    begin(EARLY)
+    share += tl.sum(rows * tl.load(low + group * INNER + line, mask=line < INNER, other=0.0)[:, None], 0)
+    now = tl.load(z + column, mask=column < C, other=0.0)
+    before = tl.load(shift + column, mask=column < C, other=0.0).to(tl.float32)
+    tl.store(out + group * C + column, now + (before - now) * share, mask=column < C)
+
+
+@triton.jit
+def mixed_input(
+    z, shift, low, mixes, w2, mixed, mix, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr,
+    LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """Row `mix` of what `mixed_kernel` writes: read, where it is READY, or else computed."""
+    if READY:
+        begin(EARLY)
+        return vector(mixed + mix * C, C, BLOCK)
+    else:
+        share = vector(mixes + mix * C, C, BLOCK)
+        begin(EARLY)
+        share += low_rank(low + mix * INNER, w2 + mix * INNER * C, C, INNER, BLOCK, LINES)
+        now = vector(z, C, BLOCK)
+        return now + (vector(shift, C, BLOCK) - now) * share
+
+
+@triton.jit
 def finch_products_kernel(
-    z, shift, low, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, out, rows_a, rows_b,
+    z, shift, low, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, out, rows_a, rows_b,
     MIX_R: tl.constexpr, MIX_K: tl.constexpr, MIX_V: tl.constexpr, MIX_F: tl.constexpr, MIX_A: tl.constexpr,
     C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
-    EARLY: tl.constexpr,
+    READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
     blocks: tl.constexpr = (C + ROWS - 1) // ROWS
@@ -141,11 +175,7 @@ def finch_products_kernel(
             base, mix, limit, offset, first = w_b, MIX_F, rows_b, 4 * C + rows_a, first - blocks_a
     row = first * ROWS + tl.arange(0, ROWS)
     tile = matrix(base, row, limit, C, C, BLOCK)
-    share = vector(mixes + mix * C, C, BLOCK)
-    begin(EARLY)
-    share += low_rank(low + mix * INNER, w2 + mix * INNER * C, C, INNER, BLOCK, LINES)
-    now = vector(z, C, BLOCK)
-    found = times(tile, now + (vector(shift, C, BLOCK) - now) * share)
+    found = times(tile, mixed_input(z, shift, low, mixes, w2, mixed, mix, C, INNER, BLOCK, LINES, READY, EARLY))
     found = tl.where(group == 4, tanh(found), found)
     tl.store(out + offset + row, found, mask=row < limit)
 
