@@ -65,11 +65,13 @@ STEPS: dict[str, dict[str, Any]] = {
     "compiled": {"fused": False, "compiled": True},
 }
 """Ways to take a step; the first three for every form. Without attention: what the rest costs."""
-SETTINGS: list[tuple[int, int, int, int, bool]] = [
-    (256, 64, 4, 8, True), (128, 32, 4, 8, True), (128, 64, 4, 8, True), (128, 64, 2, 8, True), (64, 32, 2, 16, True),
-    (64, 32, 1, 16, True), (64, 64, 1, 12, True), (256, 64, 8, 4, True), (128, 64, 4, 8, False), (128, 32, 2, 16, False),
+SETTINGS: list[tuple[int, int, int, int, bool, bool]] = [
+    (256, 64, 4, 8, True, False), (256, 64, 4, 3, True, False), (256, 64, 4, 3, True, True), (256, 64, 4, 6, True, True),
+    (256, 64, 4, 8, True, True), (128, 32, 2, 8, True, True), (128, 32, 2, 16, True, True), (128, 32, 4, 7, True, True),
+    (256, 64, 8, 3, True, True), (64, 32, 1, 9, True, True),
 ]  # fmt: skip
-"""Tile, rows of values, warps, programs a multiprocessor, integer products: of the scan of int8 keys."""
+"""Tile, rows of values, warps, programs a multiprocessor, integer products, keys first: of the scan of int8 keys; the first is
+what ran before, the default is (256, 64, 4, 4, True, True)."""
 QUERIES, CHECK_CHUNK = 4, 262_144
 LARGEST = 100e9
 """Bytes of keys of all layers that are tried on a GPU of 141 GB."""
@@ -437,7 +439,7 @@ def settings(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> 
     memory = sorted_memory(model, cache)[0]
     sets = queries(bench, model, 1, 64)
     kept = dataclasses.replace(sorted_form.ONE)
-    for tile, value_rows, warps, per_processor, integer in SETTINGS:
+    for tile, value_rows, warps, per_processor, integer, keys_first in SETTINGS:
 
         def one(chosen: dict[str, Any], label: str) -> None:
             for field, value in chosen.items():
@@ -448,8 +450,9 @@ def settings(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> 
             bench.report("settings", size, len(cache), label, ms, memory.nbytes)
 
         chosen = {"tile": tile, "value_rows": value_rows, "warps": warps, "per_processor": per_processor,
-                  "integer": integer}  # fmt: skip
-        label = f"scan t{tile} v{value_rows} w{warps} p{per_processor} {'int' if integer else 'float'}"
+                  "integer": integer, "keys_first": keys_first}  # fmt: skip
+        kind = ("int" if integer else "float") + " keys first" * keys_first
+        label = f"scan t{tile} v{value_rows} w{warps} p{per_processor} {kind}"
         bench.section("settings", label, lambda c=chosen, n=label: one(c, n))
     for field in dataclasses.fields(kept):
         setattr(sorted_form.ONE, field.name, getattr(kept, field.name))

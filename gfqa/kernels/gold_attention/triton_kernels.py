@@ -77,7 +77,7 @@ def scan_one_kernel(
     q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
     first_row, row_step, factor, q_head_stride,
     N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
-    INTEGER: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
+    INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
 ):  # fmt: skip
     """One query against one share of the memory; with GIVEN its logits are there already and no key is read.
 
@@ -94,11 +94,12 @@ def scan_one_kernel(
     values += head * U * N
     value_scales += head * U
     if INTEGER and not GIVEN:
-        # Rows 0 and 1 of the product's left side are the query's digits.
+        # Rows 0 and 1 of the query's side of the product are its digits. With keys on the left a token's two products lie in
+        # neighbouring columns, which few threads have to exchange.
         line = tl.arange(0, 16)
         query = tl.load(q + head * q_head_stride + channel[None, :] + 0 * line[:, None]).to(tl.float32)
         high, low, unit = digits(query)
-        left = tl.where((line == 0)[:, None], high, tl.where((line == 1)[:, None], low, 0)).to(tl.int8)
+        both = tl.where((line == 0)[:, None], high, tl.where((line == 1)[:, None], low, 0)).to(tl.int8)
         place_value = tl.where(line == 0, 128, tl.where(line == 1, 1, 0))
         factor = factor * tl.max(unit, 0)
     elif not GIVEN:
@@ -117,8 +118,12 @@ def scan_one_kernel(
             place = (start + token).to(tl.int64)[:, None] * N + channel[None, :]
             key = tl.load(keys + place, mask=inside[:, None], other=0)
             if INTEGER:
-                found = tl.dot(left, tl.trans(key), out_dtype=tl.int32)
-                logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
+                if KEYS_FIRST:
+                    found = tl.dot(key, tl.trans(both), out_dtype=tl.int32)
+                    logit = tl.sum(found * place_value[None, :], 1).to(tl.float32) * factor
+                else:
+                    found = tl.dot(both, tl.trans(key), out_dtype=tl.int32)
+                    logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
             else:
                 logit = tl.sum(key.to(tl.float32) * single[None, :], 1) * factor
             if KEY_SCALES:
