@@ -68,7 +68,7 @@ STEPS: dict[str, dict[str, Any]] = {
 SETTINGS: list[tuple[int, int, int, int, bool, bool]] = [
     (256, 64, 4, 8, True, False), (256, 64, 4, 3, True, False), (256, 64, 4, 3, True, True), (256, 64, 4, 6, True, True),
     (256, 64, 4, 8, True, True), (128, 32, 2, 8, True, True), (128, 32, 2, 16, True, True), (128, 32, 4, 7, True, True),
-    (256, 64, 8, 3, True, True), (64, 32, 1, 9, True, True),
+    (256, 32, 2, 6, True, True), (256, 32, 4, 4, True, True), (512, 64, 4, 3, True, True), (64, 32, 1, 9, True, True),
 ]  # fmt: skip
 """Tile, rows of values, warps, programs a multiprocessor, integer products, keys first: of the scan of int8 keys; the first is
 what ran before, the default is (256, 64, 4, 4, True, True)."""

@@ -100,6 +100,8 @@ def scan_one_kernel(
         query = tl.load(q + head * q_head_stride + channel[None, :] + 0 * line[:, None]).to(tl.float32)
         high, low, unit = digits(query)
         both = tl.where((line == 0)[:, None], high, tl.where((line == 1)[:, None], low, 0)).to(tl.int8)
+        if KEYS_FIRST:
+            both = tl.trans(both)
         place_value = tl.where(line == 0, 128, tl.where(line == 1, 1, 0))
         factor = factor * tl.max(unit, 0)
     elif not GIVEN:
@@ -119,7 +121,7 @@ def scan_one_kernel(
             key = tl.load(keys + place, mask=inside[:, None], other=0)
             if INTEGER:
                 if KEYS_FIRST:
-                    found = tl.dot(key, tl.trans(both), out_dtype=tl.int32)
+                    found = tl.dot(key, both, out_dtype=tl.int32)
                     logit = tl.sum(found * place_value[None, :], 1).to(tl.float32) * factor
                 else:
                     found = tl.dot(both, tl.trans(key), out_dtype=tl.int32)
