@@ -540,7 +540,12 @@ def one_size(bench: Bench, size: str, width: int, depth: int, lengths: list[int]
     bench.section("equality", size, lambda: equality(bench, size, model))
     for tokens in lengths:
         one_length(bench, size, model, tokens)
+    for tokens in lengths:
         bench.section("peers", f"{size} {tokens}", lambda t=tokens: peer(bench, size, width, depth, t))
+    for tokens in lengths if bench.sections & {"settings", "sweep"} else ():
+        cache = make_cache(bench, model, tokens)
+        bench.section("settings", f"{size} {tokens}", lambda c=cache: settings(bench, size, model, c))
+        bench.section("sweep", f"{size} {tokens}", lambda c=cache: sweep(bench, size, model, c))
 
 
 def one_length(bench: Bench, size: str, model: LanguageModel, tokens: int) -> None:
@@ -554,8 +559,6 @@ def one_length(bench: Bench, size: str, model: LanguageModel, tokens: int) -> No
     bench.section("rows", where, lambda: rows(bench, size, model, cache))
     bench.section("step", where, lambda: step(bench, size, model, cache))
     bench.section("first", where, lambda: first_token(bench, size, model, cache))
-    bench.section("settings", where, lambda: settings(bench, size, model, cache))
-    bench.section("sweep", where, lambda: sweep(bench, size, model, cache))
 
 
 @torch.inference_mode()

@@ -183,8 +183,8 @@ def test_parts_can_be_compiled_whole(model: LanguageModel) -> None:
 
     cache, state, token = asked(model)
     layers = sorted_memory(model, cache, *EXACT)
-    expected = DecodeStep(model, state, layers, 1, capture=False)(token)
-    step = DecodeStep(model, state, layers, 1, capture=False)
+    expected = DecodeStep(model, state, layers, 1, capture=False, fused=False)(token)
+    step = DecodeStep(model, state, layers, 1, capture=False, fused=False)
     counters.clear()
     for name in ("_finch_block", "_before_attention", "_after_attention"):
         part = getattr(decode_graph, name)
@@ -201,3 +201,15 @@ def test_graph_equals_the_step_itself(model: LanguageModel) -> None:
         for _ in range(4):
             assert relative_error(graph(token), eager(token)) < 1e-6
         assert relative_error(graph.mass(), eager.mass()) < 1e-6
+
+
+@pytest.mark.gpu
+def test_launches_that_start_early_give_the_same(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, state, token = asked(model)
+    layers = sorted_memory(model, cache)
+    late = DecodeStep(model, state, layers, 16)
+    monkeypatch.setattr(decode_triton.LAUNCH, "early", True)
+    early = DecodeStep(model, state, layers, 16)
+    for _ in range(16):
+        assert relative_error(early(token), late(token)) < 1e-6
+    assert relative_error(early.mass(), late.mass()) < 1e-6
