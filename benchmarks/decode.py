@@ -65,13 +65,23 @@ STEPS: dict[str, dict[str, Any]] = {
     "compiled": {"fused": False, "compiled": True},
 }
 """Ways to take a step; the first three for every form. Without attention: what the rest costs."""
-SETTINGS: list[tuple[int, int, int, int, bool, bool]] = [
-    (256, 64, 4, 8, True, False), (256, 64, 4, 3, True, False), (256, 64, 4, 3, True, True), (256, 64, 4, 6, True, True),
-    (256, 64, 4, 8, True, True), (128, 32, 2, 8, True, True), (128, 32, 2, 16, True, True), (128, 32, 4, 7, True, True),
-    (256, 32, 2, 6, True, True), (256, 32, 4, 4, True, True), (512, 64, 4, 3, True, True), (64, 32, 1, 9, True, True),
-]  # fmt: skip
-"""Tile, rows of values, warps, programs a multiprocessor, integer products, keys first: of the scan of int8 keys; the first is
-what ran before, the default is (256, 64, 4, 4, True, True)."""
+SETTINGS: list[dict[str, Any]] = [
+    {"per_processor": 8, "keys_first": False, "ahead": False},
+    {"per_processor": 4, "keys_first": False, "ahead": False},
+    {"ahead": False},
+    {"keys_first": False},
+    {"per_processor": 3},
+    {"per_processor": 6},
+    {"per_processor": 8},
+    {"per_processor": 16},
+    {"value_rows": 32, "warps": 2, "per_processor": 6, "ahead": False},
+    {"value_rows": 32},
+    {"tile": 512, "per_processor": 3, "stages": 2},
+    {"tile": 128, "value_rows": 32, "warps": 2, "per_processor": 8},
+    {"tile": 128, "value_rows": 32, "per_processor": 7},
+    {"tile": 64, "value_rows": 32, "warps": 1, "per_processor": 9},
+]
+"""Settings of the scan of int8 keys that differ from the default; the first is what ran before there were the last two."""
 QUERIES, CHECK_CHUNK = 4, 262_144
 LARGEST = 100e9
 """Bytes of keys of all layers that are tried on a GPU of 141 GB."""
@@ -439,7 +449,7 @@ def settings(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> 
     memory = sorted_memory(model, cache)[0]
     sets = queries(bench, model, 1, 64)
     kept = dataclasses.replace(sorted_form.ONE)
-    for tile, value_rows, warps, per_processor, integer, keys_first in SETTINGS:
+    for changed in SETTINGS:
 
         def one(chosen: dict[str, Any], label: str) -> None:
             for field, value in chosen.items():
@@ -449,10 +459,8 @@ def settings(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> 
             ms = bench.milliseconds(lambda number: graphs[number % QUERIES](number), 12)
             bench.report("settings", size, len(cache), label, ms, memory.nbytes)
 
-        chosen = {"tile": tile, "value_rows": value_rows, "warps": warps, "per_processor": per_processor,
-                  "integer": integer, "keys_first": keys_first}  # fmt: skip
-        kind = ("int" if integer else "float") + " keys first" * keys_first
-        label = f"scan t{tile} v{value_rows} w{warps} p{per_processor} {kind}"
+        chosen = {**dataclasses.asdict(kept), **changed}
+        label = "scan, " + ", ".join(f"{field} {value}" for field, value in changed.items())
         bench.section("settings", label, lambda c=chosen, n=label: one(c, n))
     for field in dataclasses.fields(kept):
         setattr(sorted_form.ONE, field.name, getattr(kept, field.name))

@@ -45,7 +45,15 @@ POINTERS = {
 }  # fmt: skip
 TYPES = {name: kind for kind, names in POINTERS.items() for name in names} | {"factor": "fp32", "share": "fp32"}
 PRODUCT = {"PRECISION": "tf32x3"}
-ONE = {"N": 64, "KEY_SCALES": True, "VALUE_SCALES": False, "KEYS_FIRST": True, "GIVEN": False, "MASS": False}
+ONE = {
+    "N": 64,
+    "KEY_SCALES": True,
+    "VALUE_SCALES": False,
+    "KEYS_FIRST": True,
+    "AHEAD": True,
+    "GIVEN": False,
+    "MASS": False,
+}
 ROWS = {"N": 64, "TILE": 64, "VALUE_ROWS": 32, "KEY_SCALES": True, "VALUE_SCALES": False, "INTEGER": True, "MASS": True}
 LATENT = {"room": 16, "TILE": 128, "HEADS": 16, "GROUP": 4, "DTYPE": tl.float16, **PRODUCT}
 

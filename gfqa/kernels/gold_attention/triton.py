@@ -31,7 +31,7 @@ class Launch:
 
     tile: tokens a step; value_rows: bigrams whose values are read at once; per_processor: programs wanted a multiprocessor;
     integer: int8 keys are multiplied with the query's digits, or else widened (one query only); keys_first: keys on the left of
-    that product.
+    that product; ahead: a tile's values are asked for before its logits are made, which takes registers.
     """
 
     tile: int = 256
@@ -41,6 +41,7 @@ class Launch:
     per_processor: int = 4
     integer: bool = True
     keys_first: bool = True
+    ahead: bool = True
 
 
 ONE = Launch()
@@ -204,7 +205,8 @@ def scan_given(
             none, none, none, memory.values, _or(memory.value_scales, none), memory.bigram, memory.offsets,
             partials.peaks, partials.sums, partials.outs, logits, logits.shape[-1], U, tiles, partials.peaks.shape[1], offset,
             *rows, 1.0, 0, N=N, TILE=ONE.tile, VALUE_ROWS=ONE.value_rows, KEY_SCALES=False,
-            VALUE_SCALES=memory.value_scales is not None, INTEGER=False, KEYS_FIRST=False, GIVEN=True, MASS=False,
+            VALUE_SCALES=memory.value_scales is not None, INTEGER=False, KEYS_FIRST=False, AHEAD=ONE.ahead,
+            GIVEN=True, MASS=False,
             num_warps=ONE.warps, num_stages=ONE.stages,
         )  # fmt: skip
 
@@ -282,7 +284,15 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
     with torch.cuda.device_of(q):
         if B * T == 1:
             kernels.scan_one_kernel[(H, parts)](
-                *arguments, 0, 1, logit_factor(N), q.stride(1), GIVEN=False, KEYS_FIRST=launch.keys_first, **shared
+                *arguments,
+                0,
+                1,
+                logit_factor(N),
+                q.stride(1),
+                GIVEN=False,
+                KEYS_FIRST=launch.keys_first,
+                AHEAD=launch.ahead,
+                **shared,
             )
             return
         rows = _row_block(B * T)
