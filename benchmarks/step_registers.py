@@ -62,7 +62,7 @@ def recorded(width: int, depth: int) -> list[tuple[Any, tuple[Any, ...], dict[st
         calls.append((kernel, arguments, {**constants, "num_warps": num_warps or form.LAUNCH.warps}, grid))
 
     form._run, fused_step.launches = run, lambda x: form  # type: ignore[assignment]
-    fused_step.FusedStep(model, buffers, 1_000_000, lambda number, q: q)()
+    fused_step.FusedStep(model, buffers, 1_000_000)(lambda number, q: q)
     return calls
 
 

@@ -84,7 +84,7 @@ class DecodeStep:
         self._finch_block, self._before_attention, self._after_attention = parts
         if fused is None:
             fused = self.device.type == "cuda" and not compiled
-        self._fused = FusedStep(model, self._shared(), n, self._attention) if fused and can_fuse(config) else None
+        self._fused = FusedStep(model, self._shared(), n) if fused and can_fuse(config) else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._capture_after = capture_after if capture or (capture is None and self.device.type == "cuda") else None
         self._taken = 0
@@ -184,7 +184,7 @@ class DecodeStep:
 
     def _step(self) -> None:
         if self._fused is not None:
-            self._fused()
+            self._fused(self._attention)
             return
         model, config = self.model, self.model.config
         e = model.embed(self._token)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,6 +21,8 @@ from gfqa.model.language_model import LanguageModel
 from gfqa.model.state import BlockState
 
 Norm = tuple[Tensor, Tensor, float]
+Attend = Callable[[int, Tensor], Tensor]
+"""attend(number, q [1, H, 1, N]): GOLD layer `number`'s attention, the same shape."""
 
 
 def can_fuse(config: ModelConfig) -> bool:
@@ -200,13 +203,11 @@ class Buffers:
 
 
 class FusedStep:
-    """One token: reads and writes the buffers. attend(number, q [1, H, 1, N]): GOLD layer `number`'s attention."""
+    """One token over a memory of `memory_tokens`: reads and writes the buffers."""
 
-    def __init__(
-        self, model: LanguageModel, buffers: Buffers, memory_tokens: int, attend: Callable[[int, Tensor], Tensor]
-    ) -> None:
+    def __init__(self, model: LanguageModel, buffers: Buffers, memory_tokens: int) -> None:
         config, weight = model.config, model.emb.weight
-        self._model, self._buffers, self._attend, self._memory_tokens = model, buffers, attend, memory_tokens
+        self._model, self._buffers, self._memory_tokens = model, buffers, memory_tokens
         self._weights = weights_of(model)
         own = self._weights.own
 
@@ -224,7 +225,8 @@ class FusedStep:
         self._scale = vector(1) if config.length_scale is not None else None
         self._unit = 1 / math.log(config.length_scale) if config.length_scale is not None else 0.0
 
-    def __call__(self) -> None:
+    def __call__(self, attend: Attend) -> None:
+        """attend: as `Attend`; given anew, or step and owner would keep each other alive."""
         model, b, run = self._model, self._buffers, launches(self._x)
         o, kappa = b.o[0], b.kappa[0]
         run.embed(
@@ -255,7 +257,8 @@ class FusedStep:
         )  # fmt: skip
         run.own_rows(self._own_mixed, self._own_inner, own.low2, own.norm, b.own, b.length)
         for number, gold in enumerate(self._weights.gold):
-            self._gold(run, number, gold, b.blocks[len(self._weights.finch) + number])
+            out = partial(attend, number)
+            self._gold(run, out, gold, b.blocks[len(self._weights.finch) + number])
         head = model.emb.weight if model.config.tie_embeddings else model.head.weight
         run.logits(self._x, _norm(model.ln_out), head, b.logits)
 
@@ -272,14 +275,14 @@ class FusedStep:
         run.project(self._y, finch.norm_x if finch.second else None, finch.output, self._x)
         self._channels(run, finch.mixing, state)
 
-    def _gold(self, run: Any, number: int, gold: Gold, state: BlockState) -> None:
+    def _gold(self, run: Any, attend: Callable[[Tensor], Tensor], gold: Gold, state: BlockState) -> None:
         assert state.att_shift is not None
         shift, low = state.att_shift[0], self._low[: len(gold.w1)]
         run.shifted_low(self._x, shift, gold.norm, gold.mix, gold.w1, self._z, low)
         run.query(self._z, shift, low, gold.mix_q, gold.w2, gold.query, self._raw)
         run.query_norm(self._raw, gold.norm_q, self._scale, self._z, shift, self._q)
         heads = (1, self._model.config.n_head, 1, -1)
-        out = self._attend(number, self._q.view(heads))
+        out = attend(self._q.view(heads))
         run.project(out.reshape(-1), gold.norm_x, gold.output, self._x)
         self._channels(run, gold.mixing, state)
 
