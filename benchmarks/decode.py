@@ -1,5 +1,6 @@
 """GOLD decode on a GPU: attention over one layer's memory and the whole step, beside a Llama of the same size.
 
+    python3 benchmarks/decode.py --quick [--out decode.json]      (D768 at 100,000 and 1,000,000 tokens, within 100 s)
     python3 benchmarks/decode.py [--minutes 9] [--only attention,step,…] [--sizes D768] [--lengths 100000,1000000]
         [--sweep] [--out decode.json]
     TRITON_INTERPRET=1 python3 benchmarks/decode.py --device cpu --tiny      (does it run? no times worth reading)
@@ -13,6 +14,8 @@ the bytes a step must read over its time, as a share of the copy bandwidth measu
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import json
 import statistics
 import sys
@@ -28,8 +31,10 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import decode_peers as peers
+from gfqa.kernels.decode_step import triton as step_form
 from gfqa.kernels.gold_attention import triton as sorted_form
 from gfqa.kernels.gold_attention import triton_latent as latent_form
+from gfqa.kernels.gold_attention.latent_tokens import LatentTokens, widened_keys
 from gfqa.kernels.gold_attention.reference import gold_attention as plain_attention
 from gfqa.kernels.gold_attention.triton_memory import SortedMemory, unsorted
 from gfqa.kernels.testing import relative_error
@@ -47,7 +52,36 @@ FORMS: dict[str, tuple[Any, dict[str, torch.dtype]]] = {
     "latent, int8 values": (latent_memory, {"value_dtype": torch.int8}),
     "bf16 keys, bf16 values": (sorted_memory, {"key_dtype": torch.bfloat16}),
 }
-SECTIONS = ("equality", "attention", "rows", "step", "peers", "sweep")
+SECTIONS = ("equality", "attention", "latent", "rows", "step", "first", "peers", "settings", "sweep")
+QUICK = set(SECTIONS) - {"rows", "sweep"}
+QUICK_FORMS = ("int8 keys, bf16 values", "int8 keys, int8 values", "latent, int8 values")
+STEPS: dict[str, dict[str, Any]] = {
+    "fused": {},
+    "fused, early launches": {"early": True},
+    "fused, mass": {"want_mass": True},
+    "fused, no attention": {"attend": None},
+    "fused early, no attention": {"early": True, "attend": None},
+    "plain": {"fused": False},
+    "compiled": {"fused": False, "compiled": True},
+}
+"""Ways to take a step; the first three for every form. Without attention: what the rest costs."""
+SETTINGS: list[dict[str, Any]] = [
+    {"per_processor": 8, "keys_first": False, "ahead": False},
+    {"per_processor": 4, "keys_first": False, "ahead": False},
+    {"ahead": False},
+    {"keys_first": False},
+    {"per_processor": 3},
+    {"per_processor": 6},
+    {"per_processor": 8},
+    {"per_processor": 16},
+    {"value_rows": 32, "warps": 2, "per_processor": 6, "ahead": False},
+    {"value_rows": 32},
+    {"tile": 512, "per_processor": 3, "stages": 2},
+    {"tile": 128, "value_rows": 32, "warps": 2, "per_processor": 8},
+    {"tile": 128, "value_rows": 32, "per_processor": 7},
+    {"tile": 64, "value_rows": 32, "warps": 1, "per_processor": 9},
+]
+"""Settings of the scan of int8 keys that differ from the default; the first is what ran before there were the last two."""
 QUERIES, CHECK_CHUNK = 4, 262_144
 LARGEST = 100e9
 """Bytes of keys of all layers that are tried on a GPU of 141 GB."""
@@ -60,12 +94,19 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.device, self.tiny, self.minutes = arguments.device, arguments.tiny, arguments.minutes
-        self.sections = set(arguments.only.split(",")) if arguments.only else set(SECTIONS) - {"sweep"}
+        self.sections = set(arguments.only.split(",")) if arguments.only else set(SECTIONS) - {"sweep", "settings"}
+        self.quick = arguments.quick
+        if self.quick and not arguments.only:
+            self.sections = set(QUICK)
+        self.forms = [name for name in FORMS if not self.quick or name in QUICK_FORMS]
         if arguments.sweep:
             self.sections.add("sweep")
         self.vocab = 61 if self.tiny else 65_536
+        if self.tiny and self.device == "cpu":
+            step_form.LAUNCH.spread = 1  # The interpreter's time is that of its programs.
         self.dtype = torch.float32 if self.tiny else torch.bfloat16
-        self.began, self.bandwidth, self.rows = time.monotonic(), 0.0, []
+        self.began, self.bandwidth = time.monotonic(), 0.0
+        self.rows: list[dict[str, Any]] = []
         self.out = arguments.out
 
     def milliseconds(self, call: Callable[[int], Any], repeats: int = 24) -> float:
@@ -101,7 +142,7 @@ class Bench:
         self.rows.append({**row, **more})
         read = f"{n_bytes / 1e9:8.3f} GB read {100 * share:5.1f} %" if share is not None else ""
         extra = "  ".join(f"{k} {v:.2g}" if isinstance(v, float) else f"{k} {v}" for k, v in more.items())
-        print(f"{section:<10}{size:<7}{tokens:>9}  {name:<34}{ms:10.4f} ms {read}  {extra}", flush=True)
+        print(f"{section:<10}{size:<7}{tokens:>9}  {name:<44}{ms:10.4f} ms {read}  {extra}", flush=True)
         if self.out:
             Path(self.out).write_text(json.dumps(self.rows, indent=1), encoding="utf-8")
 
@@ -185,7 +226,7 @@ def make_cache(bench: Bench, model: LanguageModel, tokens: int) -> KeyCache:
 @torch.inference_mode()
 def slow_attention(q: Tensor, own: tuple[Tensor, Tensor], memory: Any) -> Tensor:
     """q [1, H, T, N] over the memory and own keys, chunk by chunk in float32 from the stored numbers: the check."""
-    t = memory.shared if isinstance(memory, latent_form.LatentTokens) else memory
+    t = memory.shared if isinstance(memory, LatentTokens) else memory
     H, N = q.shape[1], q.shape[3]
     query = q[0].float() * N**-0.5
     logits = query @ own[0][0].float().transpose(-1, -2)
@@ -199,7 +240,7 @@ def slow_attention(q: Tensor, own: tuple[Tensor, Tensor], memory: Any) -> Tensor
             if memory.key_scales is not None:
                 keys = keys * memory.key_scales[:, tile].float().unsqueeze(-1)
         else:
-            keys = latent_form.widened_keys(memory, tile).view(-1, H, N).transpose(0, 1)
+            keys = widened_keys(memory, tile).view(-1, H, N).transpose(0, 1)
         rows = t.bigram[tile].long()
         values = memory.values[:, rows].float()
         if memory.value_scales is not None:
@@ -264,11 +305,11 @@ def equality(bench: Bench, size: str, model: LanguageModel) -> None:
     """Greedy tokens of the step beside the plain decode on the same memory; the first difference and its margin."""
     cache = make_cache(bench, model, 300 if bench.tiny else 4_000)
     question = torch.arange(1, 9, device=bench.device)[None] % bench.vocab
-    for name in FORMS:
+    for name in bench.forms:
         logits, state = model.decode(question, None, cache)
-        token, steps = int(logits[0, -1].argmax()), 2 if bench.tiny else 32
+        token, steps = int(logits[0, -1].argmax()), 2 if bench.tiny else 16 if bench.quick else 32
         layers = prepared(model, cache, name)
-        step = DecodeStep(model, state, layers, steps, attend=attend(layers[0]))
+        step = DecodeStep(model, state, layers, steps, attend=attend(layers[0]), fused=True)
         worst, same = 0.0, 0
         for _ in range(steps):
             expected, state = model.decode(torch.tensor([[token]], device=bench.device), state, cache)
@@ -281,7 +322,7 @@ def equality(bench: Bench, size: str, model: LanguageModel) -> None:
 
 def attention(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None:
     """One layer's attention, one query: every form, then plain PyTorch."""
-    for name in FORMS:
+    for name in bench.forms:
 
         def one(name: str = name) -> None:
             start = time.perf_counter()
@@ -303,7 +344,7 @@ def attention(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) ->
         bench.section("attention", f"{size} {len(cache)} {name}", one)  # fmt: skip
 
     def plain() -> None:
-        if len(cache) > 1_000_000 or (len(cache) > 200_000 and model.config.n_embd > 1024):
+        if bench.quick or len(cache) > 1_000_000 or (len(cache) > 200_000 and model.config.n_embd > 1024):
             return
         memory = unsorted(sorted_memory(model, cache, bench.dtype, bench.dtype)[0])
         sets = queries(bench, model, 1, 64)
@@ -324,38 +365,105 @@ def rows(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None
         bench.report("rows", size, len(cache), f"int8 keys, {new} queries", ms, memory.nbytes, error=error)
 
 
+def latent_parts(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None:
+    """Where the latent form's time goes: the query absorbed, the bigrams' tables, logits, and their scan."""
+    memory = prepared(model, cache, "latent, int8 values")[0]
+    q = queries(bench, model, 1, 64)[0][0]
+    absorbed = latent_form.absorb(q[0, :, 0], memory)
+    logits = torch.empty((model.config.n_head, len(cache)), device=bench.device)
+    tiles, parts = sorted_form.shares(-(-len(cache) // sorted_form.ONE.tile), model.config.n_head,
+                                      sorted_form.ONE.per_processor, q.device)  # fmt: skip
+    partials = sorted_form.Partials.empty(model.config.n_head, parts, model.config.head_size, q.device)
+    for name, call in (
+        ("latent: absorb, bigrams", lambda: latent_form.absorb(q[0, :, 0], memory)),
+        ("latent: logits", lambda: latent_form._logits(absorbed, memory, logits)),
+        ("latent: scan", lambda: sorted_form.scan_given(logits, memory, partials, (0, 1), 0, tiles, parts)),
+    ):
+        bench.report("latent", size, len(cache), name, bench.milliseconds(captured(bench, call), 12))
+
+
 def step(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None:
-    """The whole decode step as one graph, layers' memories all different."""
+    """The whole decode step as one graph, layers' memories all different: plain, compiled and fused."""
     question = torch.arange(1, 33, device=bench.device)[None] % bench.vocab
     weights = sum(p.numel() * p.element_size() for name, p in model.named_parameters() if name != "emb.weight")
     small = KeyCache(cache.ids[:256], cache.keys[:256], cache.chain_starts[:1])
     with torch.inference_mode():
         _, state = model.decode(question, None, small)
-    for name in list(FORMS)[:4]:
+    for number, name in enumerate(bench.forms):
 
-        def one(name: str = name) -> None:
+        def one(name: str = name, number: int = number) -> None:
             layers = prepared(model, cache, name)
             n_bytes = weights + sum(layer.nbytes for layer in layers)
             inputs = queries(bench, model, 1, 64)[0]
             error = max(check(inputs, layer) for layer in layers)
-            for mass, compiled in ((False, False), (True, False), (False, True)):
-                if bench.device == "cpu" and compiled:
+            for label, how in list(STEPS.items())[: None if number == 0 else 3]:
+                if bench.device == "cpu" and "compiled" in how:
                     continue
-                label = name + (", mass" if mass else "") + (", compiled" if compiled else "")
 
-                def run(label: str = label, mass: bool = mass, compiled: bool = compiled) -> None:
-                    room = 2 if bench.tiny else 128
-                    decode = DecodeStep(
-                        model, state, layers, room, want_mass=mass, attend=attend(layers[0]), compiled=compiled
-                    )
-                    ms = bench.milliseconds(lambda number: decode(number % bench.vocab))
-                    bench.report(
-                        "step", size, len(cache), label, ms, n_bytes, error=error, tokens_per_s=round(1e3 / ms)
-                    )
+                def run(label: str = label, how: dict[str, Any] = how) -> None:
+                    options = {"want_mass": False, "fused": True, "attend": attend(layers[0]), **how}
+                    step_form.LAUNCH.early = options.pop("early", False)
+                    if options["attend"] is None:
+                        options["attend"] = no_attention
+                    try:
+                        decode = DecodeStep(model, state, layers, 2 if bench.tiny else 128, **options)
+                        ms = bench.milliseconds(lambda number: decode(number % bench.vocab))
+                    finally:
+                        step_form.LAUNCH.early = False
+                    read = weights if "no attention" in label else n_bytes
+                    bench.report("step", size, len(cache), f"{name}, {label}", ms, read, error=error,
+                                 tokens_per_s=round(1e3 / ms))  # fmt: skip
 
-                bench.section("step", f"{size} {len(cache)} {label}", run)
+                bench.section("step", f"{size} {len(cache)} {name}, {label}", run)
 
         bench.section("step", f"{size} {len(cache)} {name}", one)
+
+
+def no_attention(q: Tensor, keys: Tensor, values: Tensor, memory: Any, **options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Attention that reads nothing."""
+    return q, q, q
+
+
+def first_token(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None:
+    """A question of 20 tokens to its first token on the host, weights in place, the memory still to make or in place."""
+    question = (torch.arange(20, device=bench.device)[None] * 37 + 1) % bench.vocab
+
+    def asked(memory: KeyCache) -> float:
+        if bench.device == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        logits, _ = model.decode(question, None, memory, attention=[], last_only=True)
+        int(logits[0, -1].argmax())
+        return 1e3 * (time.perf_counter() - start)
+
+    for form in ("sorted", "latent8"):
+        fresh = [KeyCache(cache.ids, cache.keys, cache.chain_starts, form=form) for _ in range(2)]
+        asked(fresh[0])
+        bench.report("first", size, len(cache), f"{form}, memory to make", asked(fresh[1]))
+        ms = statistics.median(asked(fresh[1]) for _ in range(1 if bench.tiny else 7))
+        bench.report("first", size, len(cache), f"{form}, memory in place", ms)
+
+
+def settings(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None:
+    """A few launch settings of the scan of int8 keys, and of the fused step without attention."""
+    memory = sorted_memory(model, cache)[0]
+    sets = queries(bench, model, 1, 64)
+    kept = dataclasses.replace(sorted_form.ONE)
+    for changed in SETTINGS:
+
+        def one(chosen: dict[str, Any], label: str) -> None:
+            for field, value in chosen.items():
+                setattr(sorted_form.ONE, field, value)
+            check(sets[0], memory)
+            graphs = [captured(bench, lambda s=s: attend(memory)(*s, memory)) for s in sets]
+            ms = bench.milliseconds(lambda number: graphs[number % QUERIES](number), 12)
+            bench.report("settings", size, len(cache), label, ms, memory.nbytes)
+
+        chosen = {**dataclasses.asdict(kept), **changed}
+        label = "scan, " + ", ".join(f"{field} {value}" for field, value in changed.items())
+        bench.section("settings", label, lambda c=chosen, n=label: one(c, n))
+    for field in dataclasses.fields(kept):
+        setattr(sorted_form.ONE, field.name, getattr(kept, field.name))
 
 
 def peer(bench: Bench, size: str, width: int, depth: int, tokens: int) -> None:
@@ -366,7 +474,7 @@ def peer(bench: Bench, size: str, width: int, depth: int, tokens: int) -> None:
         ("Llama, bf16 cache", heads, torch.bfloat16),
         ("Llama 4:1, bf16 cache", max(1, heads // 4), torch.bfloat16),
         ("Llama 4:1, fp8 cache", max(1, heads // 4), torch.float8_e4m3fn),
-    ):
+    )[: 2 if bench.quick else 3]:
         width_bytes = 2 if dtype == torch.bfloat16 else 1
         n_bytes = 2 * depth * key_heads * n * tokens * width_bytes
         if bench.bandwidth:
@@ -383,6 +491,8 @@ def peer(bench: Bench, size: str, width: int, depth: int, tokens: int) -> None:
             expected = peers.plain(q, *caches[0])
             best: dict[str, float] = {}
             for name, attention in peers.candidates(dtype).items():
+                if bench.quick and name in ("efficient", "math"):
+                    continue
                 try:
                     error = relative_error(attention(q, *caches[0]), expected)
                     if not error < 3e-2:
@@ -407,12 +517,8 @@ def peer(bench: Bench, size: str, width: int, depth: int, tokens: int) -> None:
 
 
 def sweep(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None:
-    """Launch settings of the one-query scan and of the latent logits, one layer."""
-    import dataclasses
-    import itertools
-
-    kept = dataclasses.replace(sorted_form.ONE)
-    memory, latent = sorted_memory(model, cache)[0], latent_memory(model, cache)[0]
+    """Launch settings of the latent logits, one layer."""
+    latent = latent_memory(model, cache)[0]
     sets = queries(bench, model, 1, 64)
 
     def timed(name: str, memory: Any) -> None:
@@ -425,16 +531,6 @@ def sweep(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> Non
         except Exception as error:
             print(f"sweep {name}: {type(error).__name__} {str(error)[:80]}", flush=True)
 
-    shapes = ((128, 32, 4), (256, 64, 4), (256, 32, 4), (256, 64, 8))
-    for (tile, value_rows, warps), per_processor, integer in itertools.product(shapes, (4, 8, 16), (True, False)):
-        if time.monotonic() - bench.began > 60 * bench.minutes:
-            break
-        chosen = {"tile": tile, "value_rows": value_rows, "warps": warps, "per_processor": per_processor}
-        for field, value in {**chosen, "integer": integer}.items():
-            setattr(sorted_form.ONE, field, value)
-        timed(f"t{tile} v{value_rows} w{warps} p{per_processor} {'int' if integer else 'float'}", memory)
-    for field in dataclasses.fields(kept):
-        setattr(sorted_form.ONE, field.name, getattr(kept, field.name))
     kept_latent = {name: getattr(latent_form, name) for name in ("TILE", "WARPS", "GROUP", "REGISTERS")}
     for shape, group, registers in itertools.product(((64, 4), (128, 4), (128, 8), (256, 8)), (4, 8), (None, 128)):
         if time.monotonic() - bench.began > 60 * bench.minutes:
@@ -452,7 +548,12 @@ def one_size(bench: Bench, size: str, width: int, depth: int, lengths: list[int]
     bench.section("equality", size, lambda: equality(bench, size, model))
     for tokens in lengths:
         one_length(bench, size, model, tokens)
+    for tokens in lengths:
         bench.section("peers", f"{size} {tokens}", lambda t=tokens: peer(bench, size, width, depth, t))
+    for tokens in lengths if bench.sections & {"settings", "sweep"} else ():
+        cache = make_cache(bench, model, tokens)
+        bench.section("settings", f"{size} {tokens}", lambda c=cache: settings(bench, size, model, c))
+        bench.section("sweep", f"{size} {tokens}", lambda c=cache: sweep(bench, size, model, c))
 
 
 def one_length(bench: Bench, size: str, model: LanguageModel, tokens: int) -> None:
@@ -462,9 +563,10 @@ def one_length(bench: Bench, size: str, model: LanguageModel, tokens: int) -> No
     where = f"{size} {tokens}"
     print(f"{where} tokens, {tokens / max(1, pairs):.1f} a distinct bigram", flush=True)
     attention(bench, size, model, cache)
+    bench.section("latent", where, lambda: latent_parts(bench, size, model, cache))
     bench.section("rows", where, lambda: rows(bench, size, model, cache))
     bench.section("step", where, lambda: step(bench, size, model, cache))
-    bench.section("sweep", where, lambda: sweep(bench, size, model, cache))
+    bench.section("first", where, lambda: first_token(bench, size, model, cache))
 
 
 @torch.inference_mode()
@@ -473,17 +575,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="a tiny model and memory: does it run?")
-    parser.add_argument("--minutes", type=float, default=9.0, help="start nothing new after this")
+    parser.add_argument("--quick", action="store_true", help="D768 at 100,000 and 1,000,000 tokens, within 100 s")
+    parser.add_argument("--minutes", type=float, default=0.0, help="start nothing new after this (9; with --quick 1.4)")
     parser.add_argument("--only", default="", help=f"sections, comma-separated: {', '.join(SECTIONS)}")
-    parser.add_argument("--sizes", default="D768,D512,D2048")
+    parser.add_argument("--sizes", default="")
     parser.add_argument("--lengths", default="", help="memory tokens, comma-separated")
     parser.add_argument("--sweep", action="store_true", help="try launch settings too")
     parser.add_argument("--out", default="", help="write the rows as JSON here, after every row")
     arguments = parser.parse_args()
+    arguments.minutes = arguments.minutes or (1.4 if arguments.quick else 9.0)
+    arguments.sizes = arguments.sizes or ("D768" if arguments.quick else "D768,D512,D2048")
     bench = Bench(arguments)
     bench.ceilings()
     sizes = {"tiny": (64, 3)} if bench.tiny else {name: SIZES[name] for name in arguments.sizes.split(",")}
-    lengths = [150, 700] if bench.tiny else LENGTHS
+    lengths = [150, 700] if bench.tiny else [100_000, 1_000_000] if bench.quick else LENGTHS
     lengths = [int(length) for length in arguments.lengths.split(",")] if arguments.lengths else lengths
     for size, (width, depth) in sizes.items():
         one_size(bench, size, width, depth, lengths)

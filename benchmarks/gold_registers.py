@@ -39,13 +39,21 @@ POINTERS = {
     "*i32": ("bigram", "offsets", "length", "first", "second"),
     "*i64": ("order",),
     "*fp32": (
-        "peaks", "sums", "outs", "logits", "totals", "mass", "pooled", "e_first", "e_second", "scale", "scale_before",
-        "s", "s_before", "mean", "deviation", "q_sums", "q_constant",
+        "peaks", "sums", "outs", "logits", "totals", "mass", "pooled", "settled", "e_first", "e_second", "scale",
+        "scale_before", "s", "s_before", "mean", "deviation", "q_sums", "q_constant",
     ),
 }  # fmt: skip
 TYPES = {name: kind for kind, names in POINTERS.items() for name in names} | {"factor": "fp32", "share": "fp32"}
 PRODUCT = {"PRECISION": "tf32x3"}
-ONE = {"N": 64, "KEY_SCALES": True, "VALUE_SCALES": False, "GIVEN": False, "MASS": False}
+ONE = {
+    "N": 64,
+    "KEY_SCALES": True,
+    "VALUE_SCALES": False,
+    "KEYS_FIRST": True,
+    "AHEAD": True,
+    "GIVEN": False,
+    "MASS": False,
+}
 ROWS = {"N": 64, "TILE": 64, "VALUE_ROWS": 32, "KEY_SCALES": True, "VALUE_SCALES": False, "INTEGER": True, "MASS": True}
 LATENT = {"room": 16, "TILE": 128, "HEADS": 16, "GROUP": 4, "DTYPE": tl.float16, **PRODUCT}
 
@@ -64,13 +72,18 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
      {"keys": "*bf16"}, {}),
     ("merge", scan.merge_kernel, {"N": 64, "PARTS": 128}, {}, {}),
     ("mass", scan.mass_kernel, {"TILE": 1024}, {}, {}),
-    ("pool", scan.pool_kernel, {"TILE": 1024}, {}, {}),
+    ("pool", scan.pool_kernel, {"TILE": 1024, "SETTLE": True}, {}, {}),
     ("latent logits, w 48", latent.latent_kernel, {**LATENT, "width": 48, "WIDTH": 64, "lora": 64, "LORA": 64}, {},
      {"num_warps": 8, "maxnreg": 128}),
     ("latent logits, w 128", latent.latent_kernel, {**LATENT, "width": 128, "WIDTH": 128, "lora": 128, "LORA": 128}, {},
      {"num_warps": 8}),
-    ("bigrams", latent.bigram_kernel, {"ROOM": 16, "ROWS": 32}, {}, {}),
+    ("bigrams", latent.bigram_kernel, {"room": 16, "width": 40, "HEADS": 16, "ROWS": 8, "PARTS": 32}, {}, {}),
 ]  # fmt: skip
+
+
+def _aligned(kernel: Any) -> tuple[str, ...]:
+    """Numbers that are a multiple of 16."""
+    return ("mixes", "parts") if kernel is latent.bigram_kernel else ("mixes",)
 
 
 def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], options: dict[str, Any]) -> Any:
@@ -78,7 +91,7 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], opti
     names = kernel.arg_names
     kinds = {**dict.fromkeys(names, "i32"), **{n: k for n, k in TYPES.items() if n in names}, **types}
     signature = {name: "constexpr" if name in constants else kinds[name] for name in names}
-    aligned = [i for i, name in enumerate(names) if signature[name].startswith("*") or name == "mixes"]
+    aligned = [i for i, name in enumerate(names) if signature[name].startswith("*") or name in _aligned(kernel)]
     source = ASTSource(
         fn=kernel,
         signature=signature,
@@ -86,6 +99,22 @@ def compiled(kernel: Any, constants: dict[str, Any], types: dict[str, str], opti
         attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
     )
     return triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_stages": 3, **options})
+
+
+def described(found: Any) -> tuple[int, str]:
+    """Bytes of local memory a thread, and a line of what a compiled kernel uses."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(found.asm["cubin"])
+        file.flush()
+        dump = [subprocess.run([TOOLS / "cuobjdump", flag, file.name], capture_output=True, text=True).stdout
+                for flag in ("-res-usage", "-sass")]  # fmt: skip
+    registers, stack = map(int, re.findall(r"REG:(\d+) STACK:(\d+)", dump[0])[-1])
+    counts = Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z0-9]+)", dump[1], re.MULTILINE))
+    wide = len(re.findall(r"\bLDG\.E\.128", dump[1]))
+    shown = " ".join(f"{name} {counts[name]}" for name in SHOWN if counts[name])
+    return stack, (
+        f"{registers:>3} registers {stack:>4} B local {found.metadata.shared:>6} B shared  {shown} ({wide} of 16 B)"
+    )
 
 
 def main() -> int:
@@ -99,19 +128,9 @@ def main() -> int:
             print(f"{label:<26} {type(error).__name__}: {str(error)[:150]}")
             failed += 1
             continue
-        with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-            file.write(found.asm["cubin"])
-            file.flush()
-            dump = [subprocess.run([TOOLS / "cuobjdump", flag, file.name], capture_output=True, text=True).stdout
-                    for flag in ("-res-usage", "-sass")]  # fmt: skip
-        registers, stack = map(int, re.findall(r"REG:(\d+) STACK:(\d+)", dump[0])[-1])
-        counts = Counter(re.findall(r"^\s+/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+ )?([A-Z0-9]+)", dump[1], re.MULTILINE))
-        shown = " ".join(f"{name} {counts[name]}" for name in SHOWN if counts[name])
+        stack, line = described(found)
         failed += stack > SPILL_LIMIT
-        print(
-            f"{label:<26} {registers:>3} registers {stack:>4} B local {found.metadata.shared:>6} B shared  {shown}",
-            flush=True,
-        )
+        print(f"{label:<26} {line}", flush=True)
     return int(failed > 0)
 
 

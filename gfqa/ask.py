@@ -84,6 +84,7 @@ def ask_on(
         max_tokens=how.first_tokens(memory),
         sampling=how.sampling,
         on_text=(lambda chunk: None) if twice else on_text,
+        begin=memory.begin,
     )
     looked = time.monotonic() - began
     return _answer(memory, question, len(ids), first, how, looked, changed_documents(memory), on_text), first

@@ -19,10 +19,12 @@ from torch import Tensor
 
 from gfqa import shelf
 from gfqa.answer import prompt
+from gfqa.answer.generate import Steps
 from gfqa.cachestore import DocumentEntry, Manifest, MemoryArrays, Store, chain_keys
 from gfqa.documents import Skipped, document_from_bytes
 from gfqa.errors import CacheError, UsageError
 from gfqa.model import KeyCache, ModelState
+from gfqa.model.stepping import answer_steps
 from gfqa.prefill import Counter, id_array, loaded_keys, prefill_in_memory
 from gfqa.reader import Reader
 from gfqa.shelf import STDIN, Origin, changed_documents, choose_caches, file_of, has_changed
@@ -75,6 +77,10 @@ class Memory:
         if self.reader.config.n_gold == 0:
             return model.forward(ids, state)
         return model.decode(ids, state, self.cache, attention=attention, last_only=True)
+
+    def begin(self, state: ModelState | None, room: int) -> Steps | None:
+        """Steps in place that continue a question chain over this memory; None where `decode` has to do it."""
+        return answer_steps(self.reader.model, self.cache, state, room) if self.reader.config.n_gold else None
 
 
 def open_memory(

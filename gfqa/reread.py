@@ -17,10 +17,11 @@ from torch import Tensor
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
 from gfqa.answer.confidence import FOUND, HOPE, confidence
-from gfqa.answer.generate import Decode, Generated, generate
+from gfqa.answer.generate import Generated, generate
 from gfqa.answer.sampling import GREEDY, Sampling
 from gfqa.memory import Memory
 from gfqa.model import KeyCache, ModelState
+from gfqa.model.stepping import answer_steps
 from gfqa.passages import Ranking
 
 PASSAGES = 3
@@ -71,8 +72,9 @@ def read_again(
         span = ranking.span(memory, number)
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
         read += len(ids)
+        near = _surroundings(memory, span)
         again = generate(
-            _decode_over(memory, span),
+            partial(_decode, memory, near),
             tokenizer,
             ids,
             device=memory.reader.device,
@@ -80,6 +82,7 @@ def read_again(
             sampling=sampling,
             on_text=_once_it_says_something(on_text),
             accept=partial(_enough, likely),
+            begin=partial(answer_steps, memory.reader.model, near),
         )
         score = likely(again.score)
         if again.found and _says_something(again.text):
@@ -128,18 +131,19 @@ def passage(memory: Memory, span: Span) -> list[int]:
     return [int(id) for id in (*ids[:header], *ids[low:high])]
 
 
-def _decode_over(memory: Memory, span: Span) -> Decode:
-    """Decode steps over the surroundings of the span in its own document."""
+def _surroundings(memory: Memory, span: Span) -> KeyCache:
+    """The surroundings of the span in its own document, as a memory."""
     begin = memory.starts[span.chain]
     low = begin + max(0, (span.start + span.end - SURROUNDINGS) // 2)
     high = min(begin + memory.origins[span.chain].entry.n_tokens, low + SURROUNDINGS)
     cache = memory.cache
-    near = KeyCache(
+    return KeyCache(
         cache.ids[low:high], cache.keys[low:high], torch.zeros(1, dtype=torch.long, device=cache.ids.device)
     )
-    model = memory.reader.model
 
-    def decode(ids: Tensor, state: ModelState | None, attention: list[Tensor]) -> tuple[Tensor, ModelState]:
-        return model.decode(ids, state, near, attention=attention, last_only=True)
 
-    return decode
+def _decode(
+    memory: Memory, near: KeyCache, ids: Tensor, state: ModelState | None, attention: list[Tensor]
+) -> tuple[Tensor, ModelState]:
+    """One pass of a question chain over the surroundings."""
+    return memory.reader.model.decode(ids, state, near, attention=attention, last_only=True)

@@ -38,6 +38,26 @@ A state that is shared by several rows, or of which rows leave, has `rows(index)
 """
 
 
+class Steps(Protocol):
+    """One chain on its way, read a token at a time and in place (see gfqa.model.decode_graph.DecodeStep)."""
+
+    def __call__(self, token: int, /) -> Tensor:
+        """Read one more token: the logits [V], valid until the next call."""
+        ...
+
+    def mass(self, *, last: bool) -> Tensor:
+        """The attention mass [S] of all tokens read, pooled and summed; with or without the last one's."""
+        ...
+
+    def state(self) -> Any:
+        """The chain's state after them, as `Decode` gives it."""
+        ...
+
+
+Begin = Callable[[Any, int], Steps | None]
+"""begin(state, room): steps that continue a state for so many tokens, or None where `Decode` has to do it."""
+
+
 @dataclass(frozen=True)
 class Generated:
     """An answer. text: stripped, "" when not found; score: 0..1.
@@ -68,14 +88,15 @@ def generate(
     sampling: Sampling = GREEDY,
     on_text: Callable[[str], None] = lambda chunk: None,
     accept: Callable[[float], bool] | None = None,
+    begin: Begin | None = None,
 ) -> Generated:
     """Answer the question chain `question`, continuing `state` (None: a chain of its own): `generate_many` of one.
 
     on_text receives the answer's text piece by piece, whole characters only. Found is what `accept` says of the first
-    token's score; without it, that another first token is likelier than <none>.
+    token's score; without it, that another first token is likelier than <none>. begin: a quicker way to read the answer.
     """
     rows = [_Row(tokenizer, question, max_tokens, sampling, on_text, accept)]
-    return _decoded(decode, rows, state, device)[0]
+    return _decoded(decode, rows, state, device, begin)[0]
 
 
 def generate_many(
@@ -98,7 +119,9 @@ def generate_many(
 
 
 @torch.inference_mode()
-def _decoded(decode: Decode, rows: Sequence[_Row], state: Any, device: str) -> list[Generated]:
+def _decoded(
+    decode: Decode, rows: Sequence[_Row], state: Any, device: str, begin: Begin | None = None
+) -> list[Generated]:
     active = list(rows)
     if state is not None and len(active) > 1:
         state = state.rows(torch.zeros(len(active), dtype=torch.long, device=device))
@@ -118,6 +141,11 @@ def _decoded(decode: Decode, rows: Sequence[_Row], state: Any, device: str) -> l
         if kept and len(kept) < len(active):
             state = state.rows(torch.tensor(kept, device=device))
         active = [active[number] for number in kept]
+        if begin is not None and len(active) == len(rows) == 1 and active[0].answering:
+            steps = begin(state, active[0].room)
+            if steps is not None:
+                active[0].follow(steps)
+                break
     return [row.generated() for row in rows]
 
 
@@ -153,6 +181,26 @@ class _Row:
         """The next ids to read."""
         taken, self.unread = self.unread[:count], self.unread[count:]
         return taken
+
+    @property
+    def answering(self) -> bool:
+        """Whether the question is read, and the answer has begun."""
+        return bool(self._ids) and self.unread == self._ids[-1:]
+
+    @property
+    def room(self) -> int:
+        """Tokens that may still be read."""
+        return self._max_tokens - len(self._ids)
+
+    def follow(self, steps: Steps) -> None:
+        """Go on to the end of the answer, token by token."""
+        while not self.finished:
+            [token] = self.take(1)
+            self.step(steps(token), [])
+        if self._pooled is not None:
+            # A stop is not of the answer, nor is what was looked at for it.
+            self._pooled = self._pooled + steps.mass(last=self.unread == self._ids[-1:])
+        self.state = steps.state()
 
     def step(self, logits: Tensor, attention: list[Tensor]) -> None:
         """The next token from logits [V] and each GOLD layer's mass [1, H, S]."""

@@ -1,19 +1,21 @@
 """One decode step with everything in place: the same launches on the same memory for every token, as one CUDA graph.
 
 Where `LanguageModel.decode` returns new states of growing size, `DecodeStep` keeps them in buffers with room for the answer
-and writes into those. On a GPU the step is captured once and replayed; elsewhere the same code runs as it is.
+and writes into those; another chain's state can be copied in, so that one graph serves every answer over a memory. On a GPU
+the step is captured once and replayed; elsewhere the same code runs as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gfqa.kernels.gold_attention.triton_latent import LatentTokens
-from gfqa.kernels.gold_attention.triton_memory import SortedMemory, plain_attend
+from gfqa.kernels.gold_attention import LatentTokens, SortedMemory, latent_tokens, runs_triton, triton_memory
+from gfqa.model.fused_step import Buffers, FusedStep, can_fuse
 from gfqa.model.gold import GoldInputs, GoldTimeMix
 from gfqa.model.language_model import LanguageModel, query_scale
 from gfqa.model.layers import rms, split_heads
@@ -23,6 +25,7 @@ Memory = SortedMemory | LatentTokens
 Attend = Callable[..., tuple[Tensor, Tensor, Tensor]]
 """attend(q, own_keys, own_values, memory, want_logits=, own_length=) as `triton.attend`."""
 
+SHIFTS, ROWS = ("att_shift", "ffn_shift"), ("keys", "values")
 WARM_UP = 3
 """Steps before a capture: kernels are compiled and libraries make their workspaces outside the graph."""
 
@@ -30,11 +33,11 @@ WARM_UP = 3
 class DecodeStep:
     """Continue a chain token by token over a memory that stays as it is.
 
-    logits [V] float32 after a call is a buffer that the next call overwrites. mass [S] float32 sums, over calls, the mean over
-    layers and heads of the probability on each memory token, in the order of the cache.
+    logits [V] float32 after a call is a buffer that the next call overwrites. mass [S] float32 sums, over the calls since the
+    state was loaded, the mean over layers and heads of the probability on each memory token, in the order of the cache.
     """
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def __init__(
         self,
         model: LanguageModel,
@@ -45,49 +48,60 @@ class DecodeStep:
         want_mass: bool = True,
         attend: Attend | None = None,
         capture: bool | None = None,
+        capture_after: int = 0,
         compiled: bool = False,
+        fused: bool | None = None,
     ) -> None:
         """state: of a chain of one row (B = 1) with at least one token; layers: each GOLD layer's memory; room: new tokens.
 
         attend: the attention, by default Triton's on a GPU and the plain one elsewhere. capture: as a graph, by default on a
-        GPU. compiled: run blocks through torch.compile, which fuses their small operations.
+        GPU; capture_after: only once so many tokens were read. compiled: run blocks through torch.compile, which fuses their
+        small operations. fused: run the launches of `FusedStep`, by default on a GPU for the models they compute.
         Raises ValueError for another kind of model than Finch and GOLD layers without RoPE, a state of several rows or of
         no token, or a wrong number of layers.
         """
-        config, ids, keys = model.config, state.ids, state.compressed_keys
+        config = model.config
         if config.tmix not in ("x060", "x060c2"):
             raise ValueError(f"a decode step takes Finch layers below the GOLD layers, not {config.tmix}")
         if config.rope is not None or len(layers) != config.n_gold or not layers:
             raise ValueError(f"a model with {config.n_gold} GOLD layers cannot step over {len(layers)} memories")
-        if ids is None or keys is None or ids.shape[0] != 1 or not ids.shape[1]:
-            raise ValueError("a decode step continues one chain of at least one token")
         self.model, self._layers, self._want_mass = model, list(layers), want_mass
-        self._used, self._room = state.length, room
-        weight = model.emb.weight
-        self.device = weight.device
+        self.capacity = state.length + max(room, WARM_UP)
+        self.device = model.emb.weight.device
         self._attend = attend or _attention(layers[0], self.device)
-        self._blocks = [self._in_place(block) for block in state.blocks]
-        e = model.embed(ids[:, -1])
-        self._o, self._kappa = rms(e), model.decompress(e, keys[:, -1])
-        self._length = torch.tensor([state.length], dtype=torch.int32, device=self.device)
+        self._blocks = self._buffers()
+        width, n = config.n_embd, len(layers[0])
+        self._o, self._kappa = (model.emb.weight.new_zeros(1, width) for _ in range(2))
+        self._ids = torch.zeros((1, self.capacity), dtype=torch.long, device=self.device)
+        self._compressed = torch.zeros((1, self.capacity, config.key_width), device=self.device)
+        self._length = torch.zeros(1, dtype=torch.int32, device=self.device)
         self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
-        self._pooled = torch.zeros(len(layers[0]), device=self.device)
+        self._pooled, self._total = (torch.zeros(n, device=self.device) for _ in range(2))
         self.logits = torch.zeros(config.vocab_size, device=self.device)
         parts: list[Callable[..., Any]] = [_finch_block, _before_attention, _after_attention]
         if compiled:
             parts = [torch.compile(part, dynamic=False) for part in parts]
         self._finch_block, self._before_attention, self._after_attention = parts
+        if fused is None:
+            fused = self.device.type == "cuda" and not compiled
+        self._fused = FusedStep(model, self._shared(), n) if fused and can_fuse(config) else None
         self._graph: torch.cuda.CUDAGraph | None = None
-        if capture if capture is not None else self.device.type == "cuda":
+        self._capture_after = capture_after if capture or (capture is None and self.device.type == "cuda") else None
+        self._taken = 0
+        self.load(state)
+        self.left = room
+        if self._capture_after == 0:
             self._capture()
 
     @torch.inference_mode()
     def __call__(self, token: int | Tensor) -> Tensor:
         """Read one more token, an id or a tensor of one id on the device: its logits [V]. ValueError when there is no room."""
-        if self._room <= 0:
+        if self.left <= 0:
             raise ValueError("the decode step has no room for another token")
-        self._room -= 1
-        self._used += 1
+        self.left -= 1
+        self._taken += 1
+        if self._graph is None and self._capture_after is not None and self._taken > self._capture_after:
+            self._capture()
         if isinstance(token, Tensor):
             self._token.copy_(token.view(1, 1))
         else:
@@ -98,28 +112,80 @@ class DecodeStep:
             self._step()
         return self.logits
 
-    def mass(self) -> Tensor:
-        """[S] float32, see the class; zeros without want_mass."""
+    @torch.inference_mode()
+    def mass(self, *, last: bool = True) -> Tensor:
+        """[S] float32, see the class, with or without the last call's; zeros without want_mass."""
         mass = torch.empty_like(self._pooled)
-        mass[self._layers[0].order] = self._pooled
+        mass[self._layers[0].order] = self._total + self._pooled if last else self._total
         return mass
 
-    def _in_place(self, block: BlockState) -> BlockState:
-        """The state's own copy of one block: recurrent parts as they are, keys and values with room for more."""
+    @torch.inference_mode()
+    def load(self, state: ModelState) -> None:
+        """Continue another chain: its state is copied, and left alone. ValueError where it is of no token or too long."""
+        ids, keys, length = state.ids, state.compressed_keys, state.length
+        if ids is None or keys is None or ids.shape[0] != 1 or not length:
+            raise ValueError("a decode step continues one chain of at least one token")
+        if length > self.capacity:
+            raise ValueError(f"a decode step with room for {self.capacity} tokens cannot continue one of {length}")
+        self._origin, self.left = state, self.capacity - length
+        for buffer, block in zip(self._blocks, state.blocks, strict=True):
+            for name in ("wkv", *SHIFTS, *ROWS):
+                kept, part = getattr(buffer, name), getattr(block, name)
+                if kept is not None:
+                    (kept[:, :length] if name in ROWS else kept).copy_(part)
+        self._ids[:, :length].copy_(ids)
+        self._compressed[:, :length].copy_(keys)
+        e = self.model.embed(ids[:, -1])
+        self._o.copy_(rms(e))
+        self._kappa.copy_(self.model.decompress(e, keys[:, -1]))
+        self._length.fill_(length)
+        self._pooled.zero_()
+        self._total.zero_()
 
-        def copied(part: Tensor | None) -> Tensor | None:
-            return None if part is None else part.clone()
-
-        def roomy(rows: Tensor | None) -> Tensor | None:
-            if rows is None:
-                return None
-            return torch.cat((rows, rows.new_zeros(1, self._room + WARM_UP, rows.shape[2])), dim=1)
-
-        return BlockState(
-            copied(block.wkv), copied(block.att_shift), copied(block.ffn_shift), roomy(block.keys), roomy(block.values)
+    @torch.inference_mode()
+    def state(self) -> ModelState:
+        """The chain's state after the tokens so far, its own copy: what `LanguageModel.decode` would have returned."""
+        length = int(self._length)
+        blocks = tuple(
+            BlockState(
+                **{name: part.clone() for name in ("wkv", *SHIFTS) if (part := getattr(block, name)) is not None},
+                **{name: part[:, :length].clone() for name in ROWS if (part := getattr(block, name)) is not None},
+            )
+            for block in self._blocks
+        )
+        return replace(
+            self._origin,
+            blocks=blocks,
+            ids=self._ids[:, :length].clone(),
+            compressed_keys=self._compressed[:, :length].clone(),
         )
 
+    def _buffers(self) -> list[BlockState]:
+        """What each block carries: recurrent parts, and keys and values with room for `capacity` tokens."""
+        config, weight = self.model.config, self.model.emb.weight
+        square = (1, config.n_head, config.head_size, config.head_size)
+        blocks = []
+        self._own = weight.new_zeros(config.n_gold, 2, self.capacity, config.n_embd)
+        for layer in range(config.n_layer):
+            shift = weight.new_zeros(1, config.n_embd)
+            mixed = shift.clone() if config.channel_mix(layer) != "llama" else None
+            if layer < config.n_layer - config.n_gold:
+                blocks.append(BlockState(torch.zeros(square, device=self.device), shift, mixed))
+            else:
+                keys, values = self._own[layer - config.n_layer + config.n_gold].unsqueeze(1)
+                blocks.append(BlockState(None, shift, mixed, keys, values))
+        return blocks
+
+    def _shared(self) -> Buffers:
+        return Buffers(
+            token=self._token, ids=self._ids, compressed=self._compressed, length=self._length, o=self._o,
+            kappa=self._kappa, blocks=self._blocks, own=self._own, logits=self.logits,
+        )  # fmt: skip
+
     def _step(self) -> None:
+        if self._fused is not None:
+            self._fused(self._attention)
+            return
         model, config = self.model, self.model.config
         e = model.embed(self._token)
         x = e
@@ -128,55 +194,66 @@ class DecodeStep:
             for old, part in zip((state.wkv, state.att_shift, state.ffn_shift), new, strict=True):
                 if old is not None:
                     old.copy_(part)
-        o, kappa = rms(e), model.decompress(e, model.w_kv_cache_a(x).float())
+        compressed = model.w_kv_cache_a(x).float()
+        o, kappa = rms(e), model.decompress(e, compressed)
         place = self._length.long()
+        self._ids.index_copy_(1, place, self._token)
+        self._compressed.index_copy_(1, place, compressed)
         self._length += 1
         scale = None
         if config.length_scale is not None:
             scale = query_scale(self._length + len(self._layers[0]), config.length_scale).view(1, 1)
         gold = GoldInputs(o, self._o.unsqueeze(1), kappa, self._kappa.unsqueeze(1), scale)
-        for block, state, memory in zip(
-            model.blocks[-config.n_gold :], self._blocks[-config.n_gold :], self._layers, strict=True
-        ):
-            x = self._gold_block(block, x, state, memory, gold, place)
+        for number, block in enumerate(model.blocks[-config.n_gold :]):
+            x = self._gold_block(block, x, number, gold, place)
         self._o.copy_(o[:, 0])
         self._kappa.copy_(kappa[:, 0])
         self.logits.copy_(model.logits(x)[0, 0])
 
-    def _gold_block(
-        self, block: nn.Module, x: Tensor, state: BlockState, memory: Memory, inputs: GoldInputs, place: Tensor
-    ) -> Tensor:
-        n_head = self.model.config.n_head
+    def _gold_block(self, block: nn.Module, x: Tensor, number: int, inputs: GoldInputs, place: Tensor) -> Tensor:
+        config = self.model.config
+        state = self._blocks[config.n_layer - config.n_gold + number]
         assert state.keys is not None and state.values is not None  # noqa: PT018
         q, key, value, shift = self._before_attention(block, x, state.att_shift, inputs)
         state.keys.index_copy_(1, place, key)
         state.values.index_copy_(1, place, value)
-        out, totals, logits = self._attend(
-            split_heads(q, n_head),
-            split_heads(state.keys, n_head),
-            split_heads(state.values, n_head),
-            memory,
-            want_logits=self._want_mass,
-            own_length=self._length,
-        )
-        if self._want_mass:
-            self._pool(logits, totals, 1 / (n_head * len(self._layers)))
+        out = self._attention(number, split_heads(q, config.n_head))
         x, ffn_shift = self._after_attention(block, x, out, state.ffn_shift)
         for old, part in ((state.att_shift, shift), (state.ffn_shift, ffn_shift)):
             if old is not None:
                 old.copy_(part)
         return x
 
-    def _pool(self, logits: Tensor, totals: Tensor, share: float) -> None:
-        if logits.is_cuda:
+    def _attention(self, number: int, q: Tensor) -> Tensor:
+        """GOLD layer `number`'s attention of q [1, H, 1, N] over its memory and own tokens; its mass is pooled."""
+        n_head = self.model.config.n_head
+        keys, values = self._own[number].unsqueeze(1)
+        out, totals, logits = self._attend(
+            q,
+            split_heads(keys, n_head),
+            split_heads(values, n_head),
+            self._layers[number],
+            want_logits=self._want_mass,
+            own_length=self._length,
+        )
+        if self._want_mass:
+            self._pool(logits, totals, 1 / (n_head * len(self._layers)), number == 0)
+        return out
+
+    def _pool(self, logits: Tensor, totals: Tensor, share: float, first: bool) -> None:
+        """Add one layer's mass to this call's; the call before it is settled at the first layer."""
+        if runs_triton(logits):
             from gfqa.kernels.gold_attention import triton
 
-            triton.pool_mass(logits, totals, self._pooled, share)
+            triton.pool_mass(logits, totals, self._pooled, share, self._total if first else None)
         else:
+            if first:
+                self._total += self._pooled
+                self._pooled.zero_()
             self._pooled += share * torch.exp2(logits - totals).sum(dim=(0, 1))
 
     def _capture(self) -> None:
-        """Run the step a few times and capture it; the chain's state is put back after each."""
+        """Run the step a few times and capture it; then the chain's state is put back."""
         kept = [tensor.clone() for tensor in self._state()]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -185,7 +262,7 @@ class DecodeStep:
                 self._step()
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.inference_mode(), torch.cuda.graph(self._graph):
+        with torch.inference_mode(), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._step()
         for tensor, value in zip(self._state(), kept, strict=True):
             tensor.copy_(value)
@@ -193,7 +270,8 @@ class DecodeStep:
     def _state(self) -> list[Tensor]:
         """Every tensor that a step changes and the next one reads; rows of keys beyond the length are not read."""
         parts = [part for block in self._blocks for part in (block.wkv, block.att_shift, block.ffn_shift)]
-        return [self._o, self._kappa, self._length, self._pooled, *(part for part in parts if part is not None)]
+        kept = (self._o, self._kappa, self._length, self._pooled, self._total)
+        return [*kept, *(part for part in parts if part is not None)]
 
 
 def _finch_block(
@@ -230,7 +308,7 @@ def _after_attention(block: Any, x: Tensor, out: Tensor, shift: Tensor | None) -
 def _attention(memory: Memory, device: torch.device) -> Attend:
     """The attention of a kind of memory on a device."""
     if device.type != "cuda":
-        return plain_attend
+        return triton_memory.plain_attend if isinstance(memory, SortedMemory) else latent_tokens.plain_attend
     # Imported on use: a platform without Triton still has the plain form.
     from gfqa.kernels.gold_attention import triton, triton_latent
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gfqa.kernels.gold_attention import LayerMemory, Scores, gold_attention
+from gfqa.kernels.gold_attention import GoldMemory, gold_attention
 from gfqa.model.config import ModelConfig
 from gfqa.model.layers import last_token, linear, parameter, previous_token, rotate, split_heads
 from gfqa.model.state import BlockState
@@ -94,7 +94,7 @@ class GoldTimeMix(nn.Module):
         x: Tensor,
         state: BlockState,
         inputs: GoldInputs,
-        memory: LayerMemory | Scores | None,
+        memory: GoldMemory | None,
         attention: list[Tensor] | None,
     ) -> tuple[Tensor, BlockState]:
         """x [B, T, C] -> (output [B, T, C], state with the chain's own keys and values).

@@ -1,12 +1,14 @@
 """In which form the memory of GOLD layers is held: by device, length and the bytes it may take.
 
 On the CPU there are float32 keys, int8 keys (about a quarter), and the latent form that holds no keys, exact or with bfloat16
-latents (least, and slower a token). A GPU, a rounded model and one with RoPE hold the keys of `LayerMemory`.
+latents (least, and slower a token). A bfloat16 model on a GPU holds int8 keys sorted by bigram, or int8 latents (half, and
+slower). What Triton's kernels do not take, a model with RoPE and other types hold the keys of `LayerMemory`.
 """
 
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +18,9 @@ from gfqa.errors import ModelError
 if TYPE_CHECKING:
     from gfqa.model.config import ModelConfig
 
-FORMS = ("materialised", "float32", "int8", "latent", "latent16")
+FORMS = ("materialised", "float32", "int8", "latent", "latent16", "sorted", "latent8")
+SORTED_HEADS = (32, 64, 128)
+"""Head sizes that the kernels over int8 keys take."""
 SHORT_MEMORY = 8192
 """Up to so many tokens float32 keys are the quickest: rounding them costs more than it saves in a few steps."""
 
@@ -28,7 +32,12 @@ def choose_form(
 
     Raises ModelError where none fits a given budget.
     """
-    if device.type != "cpu" or config.rope is not None or dtype not in (torch.float32, torch.float64):
+    if config.rope is not None:
+        order = ["materialised"]
+    elif device.type == "cuda":
+        kernels = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and find_spec("triton") is not None
+        order = ["sorted", "latent8"] if kernels else ["materialised"]
+    elif dtype not in (torch.float32, torch.float64):
         order = ["materialised"]
     elif n_tokens <= SHORT_MEMORY:
         order = ["float32", "int8", "latent16"]
@@ -59,11 +68,19 @@ def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dt
         token, bigram = width * size, width * size
     elif form == "int8":
         token, bigram = width + 4, width * 2
+    elif form == "sorted":
+        # A float16 scale a head; and what is shared: the bigram's number and bounds, the token's place.
+        token, bigram, shared = width + 2 * config.n_head, width * 2, 16
+    elif form == "latent8":
+        # tau, mean and deviation; both compressed keys as int8 with two float32 numbers each.
+        token, bigram = config.gold_lora + 8, width * 2 + 2 * _whole(config.lora.key_value)
+        shared = 2 * (config.key_width + 8) + 24
     else:
         held = size if form == "latent" else 2
         token, bigram = config.gold_lora * held + 2 * size, width * held + config.lora.key_value * size
     # What all layers share: where each token's bigram is, and the latent form's scaled keys.
-    shared = 16 + (2 * (config.key_width + 1) * size + 8 if "latent" in form else 0)
+    if form not in ("sorted", "latent8"):
+        shared = 16 + (2 * (config.key_width + 1) * size + 8 if "latent" in form else 0)
     return n_tokens * (layers * token + shared) + n_bigrams * layers * bigram
 
 
@@ -79,6 +96,11 @@ def _half_of_memory(device: torch.device) -> int:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, ValueError, OSError):
         return 4 << 30  # A system that does not say.
+
+
+def _whole(mixes: int) -> int:
+    """Parts of the mix with room for whole groups of 4."""
+    return -(-mixes // 4) * 4
 
 
 def _megabytes(n: int) -> str:

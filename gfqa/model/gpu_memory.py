@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gfqa.kernels.gold_attention import triton_latent as latent
+from gfqa.kernels.gold_attention import latent_tokens as latent
 from gfqa.kernels.gold_attention.triton_memory import SortedMemory, bounds, stored
 from gfqa.model.layers import rms
 
@@ -27,9 +27,10 @@ CHUNK = 65536
 
 
 @dataclass(frozen=True)
-class _Tokens:
-    """o: [V' + 1, C] of the distinct ids, unigram: [V' + 1, C] what their embeddings add to W_b [e ; c]; last rows zero.
+class DistinctTokens:
+    """The cached tokens, sorted out.
 
+    o: [V' + 1, C] of the distinct ids, unigram: [V' + 1, C] what their embeddings add to W_b [e ; c]; last rows zero.
     pairs: [U, 2], each distinct bigram's rows of them (the row of zeros before a chain); bigram: [S]; keys: [S, w] and
     before: [S], the predecessor's place or -1. All in the cache's order.
     """
@@ -49,12 +50,14 @@ def sorted_memory(
     cache: KeyCache,
     key_dtype: torch.dtype = torch.int8,
     value_dtype: torch.dtype = torch.bfloat16,
+    tokens: DistinctTokens | None = None,
 ) -> list[SortedMemory]:
     """The memory of every GOLD layer with its keys, on the model's device; key_dtype, value_dtype as in `sort_memory`.
 
+    tokens: of the cache, where they are known already.
     Raises ValueError for a model with RoPE, whose keys have a place and cannot be sorted.
     """
-    tokens = _tokens(model, cache)
+    tokens = tokens or distinct_tokens(model, cache)
     bigram, order = torch.sort(tokens.bigram, stable=True)
     heads = (model.config.n_head, model.config.head_size)
     offsets, narrow = bounds(bigram), bigram.to(torch.int32)
@@ -82,9 +85,10 @@ def latent_memory(
     cache: KeyCache,
     dtype: torch.dtype = torch.int8,
     value_dtype: torch.dtype = torch.bfloat16,
+    tokens: DistinctTokens | None = None,
 ) -> list[latent.LatentTokens]:
-    """The memory of every GOLD layer without keys; dtype: of the compressed keys and of tau. Errors as `sorted_memory`."""
-    tokens = _tokens(model, cache)
+    """The memory of every GOLD layer without keys; dtype: of the compressed keys and of tau. The rest as `sorted_memory`."""
+    tokens = tokens or distinct_tokens(model, cache)
     shared = latent.shared_tokens(
         tokens.unigram, tokens.pairs, tokens.bigram, tokens.keys, tokens.before, tokens.w_c, dtype
     )
@@ -113,7 +117,9 @@ def latent_memory(
     return memories
 
 
-def _tokens(model: LanguageModel, cache: KeyCache) -> _Tokens:
+@torch.no_grad()
+def distinct_tokens(model: LanguageModel, cache: KeyCache) -> DistinctTokens:
+    """The cache's tokens on the model's device. Raises ValueError for a model with RoPE."""
     if model.config.rope is not None:
         raise ValueError("a model with RoPE has no sorted memory: its keys depend on their place")
     device = model.emb.weight.device
@@ -126,10 +132,10 @@ def _tokens(model: LanguageModel, cache: KeyCache) -> _Tokens:
     e = model.embed(used)
     w_x, w_c = model.w_kv_cache_b.weight.split((model.config.n_embd, model.config.key_width), dim=1)
     o, unigram = (torch.cat((rows, torch.zeros_like(e[:1]))) for rows in (rms(e), e @ w_x.t()))
-    return _Tokens(o, unigram, pairs, bigram, cache.keys.to(device), before, w_c)
+    return DistinctTokens(o, unigram, pairs, bigram, cache.keys.to(device), before, w_c)
 
 
-def _rows(tokens: _Tokens, places: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+def _rows(tokens: DistinctTokens, places: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """(row of o, kappa [n, C]) of the tokens at `places`, and of their predecessors."""
     first, second = tokens.pairs[tokens.bigram[places]].unbind(1)
     before = tokens.before[places]
@@ -140,14 +146,14 @@ def _rows(tokens: _Tokens, places: Tensor) -> tuple[tuple[Tensor, Tensor], tuple
     return (second, kappa), (first, kappa_before.masked_fill(absent, 0.0))
 
 
-def _pairs(tokens: _Tokens) -> Iterator[tuple[Tensor, Tensor]]:
+def _pairs(tokens: DistinctTokens) -> Iterator[tuple[Tensor, Tensor]]:
     """(o, o of the token before) of the distinct bigrams, [n, C] at a time; at least once."""
     for start in range(0, max(1, len(tokens.pairs)), CHUNK):
         first, second = tokens.pairs[start : start + CHUNK].unbind(1)
         yield tokens.o[second], tokens.o[first]
 
 
-def _values(model: LanguageModel, layer: GoldTimeMix, tokens: _Tokens) -> Tensor:
+def _values(model: LanguageModel, layer: GoldTimeMix, tokens: DistinctTokens) -> Tensor:
     """Values [H, U, N] of the distinct bigrams."""
     heads = (model.config.n_head, model.config.head_size)
     values = [layer.values(o, before).view(-1, *heads) for o, before in _pairs(tokens)]

@@ -5,16 +5,18 @@ Storage forms of keys: float32, bfloat16, or int8 with one float16 scale per tok
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from gfqa.kernels.gold_attention import LayerMemory, Scores
+from gfqa.kernels.gold_attention import GoldMemory, LayerMemory, Scores
 from gfqa.model.gold_memory import Tokens, exact_memory, latent_memory, quantised_memory
 from gfqa.model.gold_plan import choose_form, form_bytes
+from gfqa.model.gpu_memory import distinct_tokens, sorted_memory
+from gfqa.model.gpu_memory import latent_memory as latent_tokens
 from gfqa.model.layers import rms, rotate
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ MAKERS: dict[str, Callable[[LanguageModel, Tokens, Tensor], list[Scores]]] = {
     "latent": latent_memory,
     "latent16": partial(latent_memory, held=torch.bfloat16),
 }
+GPU_MAKERS: dict[str, Callable[..., Sequence[GoldMemory]]] = {"sorted": sorted_memory, "latent8": latent_tokens}
 PREPARE_CHUNK = 16384
 FLOAT32_MEMORY_BYTES = 4 << 30
 """Above this, or above the budget, materialised keys are held in bfloat16."""
@@ -77,7 +80,7 @@ class KeyCache:
             raise ValueError(f"ids {tuple(ids.shape)} and keys {tuple(keys.shape)} do not belong together")
         self.ids, self.keys, self.chain_starts = ids.long(), keys, chain_starts.long()
         self.memory_budget, self.form = memory_budget, form
-        self._prepared: list[LayerMemory] | list[Scores] | None = None
+        self._prepared: Sequence[GoldMemory] | None = None
 
     @classmethod
     def empty(cls, key_width: int, device: str | torch.device = "cpu") -> KeyCache:
@@ -87,7 +90,7 @@ class KeyCache:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def layers(self, model: LanguageModel) -> list[LayerMemory] | list[Scores]:
+    def layers(self, model: LanguageModel) -> Sequence[GoldMemory]:
         """What each GOLD layer attends over, for the one model this cache is used with."""
         if self._prepared is None:
             self._prepared = _prepare(model, self)
@@ -99,11 +102,18 @@ class KeyCache:
 
 
 @torch.no_grad()
-def _prepare(model: LanguageModel, cache: KeyCache) -> list[LayerMemory] | list[Scores]:
+def _prepare(model: LanguageModel, cache: KeyCache) -> Sequence[GoldMemory]:
     weight, n = model.emb.weight, len(cache)
     if n == 0:
         return []
-    if cache.form != "materialised" and weight.device.type == "cpu" and model.config.rope is None:
+    if model.config.rope is None and (weight.device.type == "cuda" or cache.form in GPU_MAKERS):
+        distinct = distinct_tokens(model, cache)
+        form = cache.form or choose_form(
+            model.config, n, len(distinct.pairs), weight.dtype, weight.device, cache.memory_budget
+        )
+        if form in GPU_MAKERS:
+            return GPU_MAKERS[form](model, cache, tokens=distinct)
+    elif cache.form != "materialised" and weight.device.type == "cpu" and model.config.rope is None:
         tokens = Tokens.of(cache.ids.cpu(), cache.chain_starts.cpu(), model.config.vocab_size)
         form = cache.form or choose_form(
             model.config, n, len(tokens.first), weight.dtype, weight.device, cache.memory_budget

@@ -8,13 +8,14 @@ the chained layout, where the whole corpus is one chain.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from gfqa.errors import ModelError, NotCacheable
-from gfqa.kernels.gold_attention import LayerMemory, Scores
+from gfqa.kernels.gold_attention import GoldMemory
 from gfqa.model.channel_mix import CHANNEL_MIXES
 from gfqa.model.config import ModelConfig
 from gfqa.model.finch import FinchTimeMix
@@ -187,7 +188,7 @@ class LanguageModel(nn.Module):
             self._query_scale(n_memory + state.length, ids),
             first_position=n_memory,
         )
-        layers: list[LayerMemory] | list[Scores] = memory.layers(self) if memory is not None and n_memory else []
+        layers: Sequence[GoldMemory] = memory.layers(self) if memory is not None and n_memory else []
         states = list(state.blocks)
         for i, layer in enumerate(range(config.n_layer - config.n_gold, config.n_layer)):
             if last_only:
@@ -266,7 +267,7 @@ class LanguageModel(nn.Module):
         n, n_tail = len(cache), len(tail)
         cut = n - n_tail
         starts = cache.chain_starts[: 1 if cut else 0]
-        memory = KeyCache(cache.ids[:cut], cache.keys[:cut], starts, memory_budget=cache.memory_budget)
+        memory = KeyCache(cache.ids[:cut], cache.keys[:cut], starts, memory_budget=cache.memory_budget, form=cache.form)
         device = self.emb.weight.device
         if cut:
             state = replace(

@@ -90,8 +90,11 @@ def test_stored_forms(new: int, dtype: torch.dtype, key_dtype: torch.dtype, valu
     assert max(found.values()) < (bound if DEVICE == "cuda" else 2 * bound)
 
 
-def test_two_digits_of_the_query_are_enough() -> None:
+@pytest.mark.parametrize(("keys_first", "ahead"), [(True, True), (False, False)])
+def test_two_digits_of_the_query_are_enough(keys_first: bool, ahead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """int8 keys with one query: nothing is lost but what lies under 2^-15 of the query's largest channel."""
+    monkeypatch.setattr(form.ONE, "keys_first", keys_first)
+    monkeypatch.setattr(form.ONE, "ahead", ahead)
     memory = sort_memory(make_memory(300), torch.int8, torch.float32)
     found = errors(make_queries(1, 1, 3), memory)
     assert max(found.values()) < 5e-4

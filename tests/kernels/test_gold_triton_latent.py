@@ -13,6 +13,7 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
+from gfqa.kernels.gold_attention import latent_tokens as latents
 from gfqa.kernels.gold_attention import triton_latent as form
 from gfqa.kernels.gold_attention.reference import LayerMemory
 from gfqa.kernels.testing import relative_error
@@ -24,7 +25,7 @@ EPSILON = 1e-5
 
 def make_layer(
     length: int, heads: int = 2, size: int = 16, width: int = 6, dtype: torch.dtype = torch.float32, chains: int = 2
-) -> tuple[form.LatentTokens, LayerMemory]:
+) -> tuple[latents.LatentTokens, LayerMemory]:
     """A random layer's latents over `chains` chains of ids, and its keys and values made token by token.
 
     dtype: of the stored compressed keys and tau; int8 keys are rounded before both forms see them.
@@ -60,11 +61,11 @@ def make_layer(
     plain = LayerMemory(key.unflatten(-1, (heads, size)).transpose(0, 1), values, bigram)
 
     moved = [x.to(DEVICE) for x in (unigram, pairs, bigram, keys, before, w_c)]
-    shared = form.shared_tokens(*moved, dtype)  # type: ignore[arg-type]
+    shared = latents.shared_tokens(*moved, dtype)  # type: ignore[arg-type]
     values, z, mix, mix_w, inner, outer, gain, bias = (
         x.to(DEVICE) for x in (values, z, mix, mix_w, inner, outer, gain, bias)
     )
-    memory = form.latent_tokens(
+    memory = latents.latent_tokens(
         shared, values, z, mix, mix_w, (inner, outer), (gain, bias, EPSILON), dtype, torch.float32
     )
     return memory, LayerMemory(*(x.to(DEVICE) for x in (plain.keys, plain.values, plain.bigram)))
@@ -76,9 +77,9 @@ def make_queries(new: int, own: int, heads: int = 2, size: int = 16, batch: int 
     return 2 * rows[0].transpose(1, 2), rows[1].transpose(1, 2), rows[2].transpose(1, 2)
 
 
-def errors(inputs: tuple[torch.Tensor, ...], memory: form.LatentTokens) -> dict[str, float]:
+def errors(inputs: tuple[torch.Tensor, ...], memory: latents.LatentTokens) -> dict[str, float]:
     out, mass = form.latent_attention(*inputs, memory, want_mass=True)
-    expected, expected_mass = form.plain_attention(*inputs, memory, want_mass=True)
+    expected, expected_mass = latents.plain_attention(*inputs, memory, want_mass=True)
     assert mass is not None
     assert expected_mass is not None
     return {"out": relative_error(out, expected), "mass": relative_error(mass, expected_mass)}
@@ -89,7 +90,7 @@ def test_latents_hold_the_layers_keys(length: int) -> None:
     """Keys made from float32 latents are the layer's; from int8 latents of int8 keys only tau is rounded."""
     for dtype, bound in ((torch.float32, 1e-5), (torch.int8, 1e-2)):
         memory, plain = make_layer(length, dtype=dtype)
-        found = form.widened(memory)
+        found = latents.widened(memory)
         assert relative_error(found.keys, plain.keys) < bound
         assert torch.equal(found.values[:, found.bigram], plain.values[:, plain.bigram])
 
@@ -121,9 +122,9 @@ def test_empty_memory() -> None:
     memory, _ = make_layer(3)
     nothing = torch.zeros(0, dtype=torch.long, device=DEVICE)
     t = memory.shared
-    empty = form.shared_tokens(t.unigram, nothing.view(0, 2), nothing, t.c[:0], nothing, t.w_c, torch.float32)
+    empty = latents.shared_tokens(t.unigram, nothing.view(0, 2), nothing, t.c[:0], nothing, t.w_c, torch.float32)
     parts = ((memory.lora.t(), memory.lora), (memory.gain, memory.bias, EPSILON))
-    empty_layer = form.latent_tokens(
+    empty_layer = latents.latent_tokens(
         empty,
         memory.values[:, :0],
         memory.z[:0],

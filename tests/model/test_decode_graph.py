@@ -19,7 +19,8 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
-from gfqa.kernels.gold_attention import triton, triton_latent
+from gfqa.kernels.decode_step import triton as decode_triton
+from gfqa.kernels.gold_attention import latent_tokens, triton, triton_latent
 from gfqa.kernels.gold_attention.triton_memory import unsorted
 from gfqa.kernels.testing import relative_error
 from gfqa.model import KeyCache, LanguageModel, load_model
@@ -82,6 +83,30 @@ def test_same_tokens_over_64_steps(model: LanguageModel) -> None:
     assert max(follow(model, step, cache, state, token, 64)) < 1e-4
 
 
+@pytest.mark.parametrize("settings", [{}, {"tmix": "x060", "decay_floor": None, "length_scale": None}])
+def test_fused_launches_give_the_same(
+    tmp_path: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Finch-C2 and Finch; in plain PyTorch over many steps, then in Triton over a few; the state goes on as without them."""
+    model = load_model(make_model(tmp_path, **{**SETTINGS, **settings}), DEVICE, torch.float32)
+    cache, state, token = asked(model)
+    layers = sorted_memory(model, cache, *EXACT)
+    if DEVICE == "cpu":
+        # The interpreter's time is that of its programs.
+        monkeypatch.setattr(decode_triton.LAUNCH, "spread", 1)
+    for environment, steps in (("0", 32), ("1", 1)):
+        monkeypatch.setenv("TRITON_INTERPRET", environment)
+        step = DecodeStep(model, state, layers, steps, fused=True)
+        assert max(follow(model, step, cache, state, token, steps)) < 1e-4
+        expected = state
+        for id in step.state().ids[0, state.length :].tolist():  # type: ignore[index]
+            _, expected = model.decode(torch.tensor([[id]], device=DEVICE), expected, cache)
+        for ours, theirs in zip(step.state().blocks, expected.blocks, strict=True):
+            for name in ("wkv", "att_shift", "ffn_shift", "keys", "values"):
+                if getattr(theirs, name) is not None:
+                    assert relative_error(getattr(ours, name), getattr(theirs, name)) < 1e-4
+
+
 @pytest.mark.parametrize("kind", ["sorted", "latent"])
 def test_same_tokens_through_triton(model: LanguageModel, kind: str) -> None:
     cache, state, token = asked(model)
@@ -113,7 +138,7 @@ def test_memories_hold_the_layers_keys_and_values(model: LanguageModel) -> None:
     chains = [slice(*cut) for cut in pairwise(cuts)]
     forms = (
         (sorted_memory(model, cache, *EXACT), unsorted),
-        (latent_memory(model, cache, *EXACT), triton_latent.widened),
+        (latent_memory(model, cache, *EXACT), latent_tokens.widened),
     )
     for memories, as_plain in forms:
         for layer, memory in zip(model.gold_layers(), memories, strict=True):
@@ -158,8 +183,8 @@ def test_parts_can_be_compiled_whole(model: LanguageModel) -> None:
 
     cache, state, token = asked(model)
     layers = sorted_memory(model, cache, *EXACT)
-    expected = DecodeStep(model, state, layers, 1, capture=False)(token)
-    step = DecodeStep(model, state, layers, 1, capture=False)
+    expected = DecodeStep(model, state, layers, 1, capture=False, fused=False)(token)
+    step = DecodeStep(model, state, layers, 1, capture=False, fused=False)
     counters.clear()
     for name in ("_finch_block", "_before_attention", "_after_attention"):
         part = getattr(decode_graph, name)
@@ -176,3 +201,15 @@ def test_graph_equals_the_step_itself(model: LanguageModel) -> None:
         for _ in range(4):
             assert relative_error(graph(token), eager(token)) < 1e-6
         assert relative_error(graph.mass(), eager.mass()) < 1e-6
+
+
+@pytest.mark.gpu
+def test_launches_that_start_early_give_the_same(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, state, token = asked(model)
+    layers = sorted_memory(model, cache)
+    late = DecodeStep(model, state, layers, 16)
+    monkeypatch.setattr(decode_triton.LAUNCH, "early", True)
+    early = DecodeStep(model, state, layers, 16)
+    for _ in range(16):
+        assert relative_error(early(token), late(token)) < 1e-6
+    assert relative_error(early.mass(), late.mass()) < 1e-6

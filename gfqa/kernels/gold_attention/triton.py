@@ -30,15 +30,18 @@ class Launch:
     """How a scan is launched; the values are measured choices, `benchmarks/decode.py --sweep` tries others.
 
     tile: tokens a step; value_rows: bigrams whose values are read at once; per_processor: programs wanted a multiprocessor;
-    integer: int8 keys are multiplied with the query's digits, or else widened (one query only).
+    integer: int8 keys are multiplied with the query's digits, or else widened (one query only); keys_first: keys on the left of
+    that product; ahead: a tile's values are asked for before its logits are made, which takes registers.
     """
 
     tile: int = 256
     value_rows: int = 64
     warps: int = 4
     stages: int = 3
-    per_processor: int = 8
+    per_processor: int = 4
     integer: bool = True
+    keys_first: bool = True
+    ahead: bool = True
 
 
 ONE = Launch()
@@ -202,7 +205,8 @@ def scan_given(
             none, none, none, memory.values, _or(memory.value_scales, none), memory.bigram, memory.offsets,
             partials.peaks, partials.sums, partials.outs, logits, logits.shape[-1], U, tiles, partials.peaks.shape[1], offset,
             *rows, 1.0, 0, N=N, TILE=ONE.tile, VALUE_ROWS=ONE.value_rows, KEY_SCALES=False,
-            VALUE_SCALES=memory.value_scales is not None, INTEGER=False, GIVEN=True, MASS=False,
+            VALUE_SCALES=memory.value_scales is not None, INTEGER=False, KEYS_FIRST=False, AHEAD=ONE.ahead,
+            GIVEN=True, MASS=False,
             num_warps=ONE.warps, num_stages=ONE.stages,
         )  # fmt: skip
 
@@ -234,17 +238,19 @@ def spread_mass(logits: Tensor, totals: Tensor, order: Tensor, q: Tensor) -> Ten
     return mass
 
 
-def pool_mass(logits: Tensor, totals: Tensor, pooled: Tensor, share: float) -> None:
+def pool_mass(logits: Tensor, totals: Tensor, pooled: Tensor, share: float, settled: Tensor | None = None) -> None:
     """pooled [S] += share * the sum over heads of one query's probabilities, in sorted order.
 
-    logits [1, H, S] and totals [1, H, 1] as `attend` gives them for a single query.
+    logits [1, H, S] and totals [1, H, 1] as `attend` gives them for a single query. settled: [S], what pooled held is added
+    to it first, and pooled begins anew.
     """
     S = pooled.numel()
     if S:
         with torch.cuda.device_of(pooled):
             kernels.pool_kernel[(triton.cdiv(S, MASS_TILE),)](
-                logits, totals, pooled, S, logits.shape[1], share, TILE=MASS_TILE
-            )
+                logits, totals, pooled, _or(settled, pooled), S, logits.shape[1], share,
+                TILE=MASS_TILE, SETTLE=settled is not None,
+            )  # fmt: skip
 
 
 def logit_factor(n: int) -> float:
@@ -277,7 +283,17 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
     }  # fmt: skip
     with torch.cuda.device_of(q):
         if B * T == 1:
-            kernels.scan_one_kernel[(H, parts)](*arguments, 0, 1, logit_factor(N), q.stride(1), GIVEN=False, **shared)
+            kernels.scan_one_kernel[(H, parts)](
+                *arguments,
+                0,
+                1,
+                logit_factor(N),
+                q.stride(1),
+                GIVEN=False,
+                KEYS_FIRST=launch.keys_first,
+                AHEAD=launch.ahead,
+                **shared,
+            )
             return
         rows = _row_block(B * T)
         kernels.scan_rows_kernel[(H, parts, triton.cdiv(B * T, rows))](

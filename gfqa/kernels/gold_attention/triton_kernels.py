@@ -59,14 +59,11 @@ def _value_rows(values, scales, offsets, first, row, count, start, limit, N: tl.
 
 
 @triton.jit
-def _add_one(out, reached, values, scales, offsets, first, count, start, limit, part, N: tl.constexpr,
-             ROWS: tl.constexpr, SCALED: tl.constexpr):  # fmt: skip
-    """out [ROWS, N] plus the values of ROWS bigrams, each times its tokens' weights.
+def _add_one(out, reached, tile, scale, begin, end):
+    """out [ROWS, N] plus the values of ROWS bigrams, as `_value_rows` gives them, each times its tokens' weights.
 
     reached: [TILE], the running sum of the weights; a bigram's tokens lie side by side, so its sum is a difference.
     """
-    row = part * ROWS + tl.arange(0, ROWS)
-    tile, scale, begin, end = _value_rows(values, scales, offsets, first, row, count, start, limit, N, SCALED)
     before = tl.where(begin > 0, tl.gather(reached, tl.maximum(begin, 1) - 1, 0), 0.0)
     summed = (tl.gather(reached, tl.maximum(end, 1) - 1, 0) - before) * scale
     return out + summed[:, None] * tile.to(tl.float32)
@@ -77,7 +74,7 @@ def scan_one_kernel(
     q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
     first_row, row_step, factor, q_head_stride,
     N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
-    INTEGER: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
+    INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
 ):  # fmt: skip
     """One query against one share of the memory; with GIVEN its logits are there already and no key is read.
 
@@ -94,11 +91,14 @@ def scan_one_kernel(
     values += head * U * N
     value_scales += head * U
     if INTEGER and not GIVEN:
-        # Rows 0 and 1 of the product's left side are the query's digits.
+        # Rows 0 and 1 of the query's side of the product are its digits. With keys on the left a token's two products lie in
+        # neighbouring columns, which few threads have to exchange.
         line = tl.arange(0, 16)
         query = tl.load(q + head * q_head_stride + channel[None, :] + 0 * line[:, None]).to(tl.float32)
         high, low, unit = digits(query)
-        left = tl.where((line == 0)[:, None], high, tl.where((line == 1)[:, None], low, 0)).to(tl.int8)
+        both = tl.where((line == 0)[:, None], high, tl.where((line == 1)[:, None], low, 0)).to(tl.int8)
+        if KEYS_FIRST:
+            both = tl.trans(both)
         place_value = tl.where(line == 0, 128, tl.where(line == 1, 1, 0))
         factor = factor * tl.max(unit, 0)
     elif not GIVEN:
@@ -107,18 +107,35 @@ def scan_one_kernel(
     peak = tl.full([], LOWEST, tl.float32)
     total = tl.zeros([TILE], tl.float32)
     out = tl.zeros([VALUE_ROWS, N], tl.float32)
+    row = tl.arange(0, VALUE_ROWS)
+    # A tile's first and last bigram are read a tile ahead: where its values lie depends on them.
+    start = tl.minimum(part * tiles * TILE, S - 1)
+    next_first, next_last = tl.load(bigram + start), tl.load(bigram + tl.minimum(start + TILE, S) - 1)
     for tile in range(part * tiles, tl.minimum(part * tiles + tiles, tl.cdiv(S, TILE))):
         start = tile * TILE
         limit = tl.minimum(S - start, TILE)
         inside = token < limit
+        first, count = next_first, next_last - next_first + 1
+        following = tl.minimum(start + TILE, S - 1)
+        next_first = tl.load(bigram + following)
+        next_last = tl.load(bigram + tl.minimum(following + TILE, S) - 1)
+        if AHEAD:
+            # Most tiles have no more values than these: they come while the logits are made.
+            value, value_scale, value_begin, value_end = _value_rows(
+                values, value_scales, offsets, first, row, count, start, limit, N, VALUE_SCALES
+            )
         if GIVEN:
             logit = tl.load(logits + start + token, mask=inside, other=0.0)
         else:
             place = (start + token).to(tl.int64)[:, None] * N + channel[None, :]
             key = tl.load(keys + place, mask=inside[:, None], other=0)
             if INTEGER:
-                found = tl.dot(left, tl.trans(key), out_dtype=tl.int32)
-                logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
+                if KEYS_FIRST:
+                    found = tl.dot(key, both, out_dtype=tl.int32)
+                    logit = tl.sum(found * place_value[None, :], 1).to(tl.float32) * factor
+                else:
+                    found = tl.dot(both, tl.trans(key), out_dtype=tl.int32)
+                    logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
             else:
                 logit = tl.sum(key.to(tl.float32) * single[None, :], 1) * factor
             if KEY_SCALES:
@@ -133,18 +150,18 @@ def scan_one_kernel(
         out *= shrink
         peak = higher
 
-        first = tl.load(bigram + start)
-        count = tl.load(bigram + start + limit - 1) - first + 1
         reached = tl.cumsum(weight, 0)
-        out = _add_one(
-            out, reached, values, value_scales, offsets, first, count, start, limit, 0, N, VALUE_ROWS, VALUE_SCALES
-        )
+        if not AHEAD:
+            value, value_scale, value_begin, value_end = _value_rows(
+                values, value_scales, offsets, first, row, count, start, limit, N, VALUE_SCALES
+            )
+        out = _add_one(out, reached, value, value_scale, value_begin, value_end)
         for more in tl.static_range(1, TILE // VALUE_ROWS):
             if more * VALUE_ROWS < count:
-                out = _add_one(
-                    out, reached, values, value_scales, offsets, first, count, start, limit, more, N, VALUE_ROWS,
-                    VALUE_SCALES,
-                )  # fmt: skip
+                value, value_scale, value_begin, value_end = _value_rows(
+                    values, value_scales, offsets, first, more * VALUE_ROWS + row, count, start, limit, N, VALUE_SCALES
+                )
+                out = _add_one(out, reached, value, value_scale, value_begin, value_end)
 
     place = (first_row + head * row_step) * parts + offset + part
     tl.store(peaks + place, peak)
@@ -312,8 +329,8 @@ def mass_kernel(logits, totals, order, mass, S, T, TILE: tl.constexpr):
 
 
 @triton.jit
-def pool_kernel(logits, totals, pooled, S, H, share, TILE: tl.constexpr):
-    """pooled [S] += share * the sum over heads of one query's probabilities, all in sorted order."""
+def pool_kernel(logits, totals, pooled, settled, S, H, share, TILE: tl.constexpr, SETTLE: tl.constexpr):
+    """pooled [S] += share * the sum over heads of one query's probabilities, all in sorted order; see `pool_mass`."""
     token = tl.program_id(0) * TILE + tl.arange(0, TILE)
     inside = token < S
     found = tl.zeros([TILE], tl.float32)
@@ -321,4 +338,7 @@ def pool_kernel(logits, totals, pooled, S, H, share, TILE: tl.constexpr):
         found += tl.exp2(tl.load(logits + token, mask=inside, other=0.0) - tl.load(totals + head))
         logits += S
     before = tl.load(pooled + token, mask=inside, other=0.0)
+    if SETTLE:
+        tl.store(settled + token, tl.load(settled + token, mask=inside, other=0.0) + before, mask=inside)
+        before = 0.0
     tl.store(pooled + token, before + found * share, mask=inside)

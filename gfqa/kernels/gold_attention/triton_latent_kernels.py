@@ -13,25 +13,30 @@ from gfqa.kernels.gold_attention.triton_kernels import product
 
 @triton.jit
 def bigram_kernel(
-    table, z, first, second, e_first, e_second, U, H, rows, room, parts, ROOM: tl.constexpr, ROWS: tl.constexpr
-):
-    """The unigrams' parts of ROWS bigrams, each [U, room] with zeros beyond H; table: [H, rows, 2 + parts].
+    table, z, first, second, e_first, e_second, U, H, rows, parts, room: tl.constexpr, width: tl.constexpr,
+    HEADS: tl.constexpr, ROWS: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """The unigrams' parts of ROWS bigrams and HEADS heads, [U, room] each with zeros beyond H.
 
-    e_first = table[first, 1] + sum over r of z_r table[first, 2 + r], e_second = table[second, 0] - the same of second.
+    table: [H, rows, width], a row the parts of the mix, then the mix's constant, then the query itself. A row of parts is read
+    whole, 16 bytes a thread.
+    e_first = constant[first] + sum over r of z_r part_r[first], e_second = query[second] - the same of second.
     """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    head = tl.arange(0, ROOM)
+    head, part = tl.program_id(1) * HEADS + tl.arange(0, HEADS), tl.arange(0, PARTS)
     inside = row < U
     both = inside[:, None] & (head < H)[None, :]
     line = head.to(tl.int64)[None, :] * rows
-    before = table + (line + tl.load(first + row, mask=inside, other=0)[:, None]) * (parts + 2)
-    now = table + (line + tl.load(second + row, mask=inside, other=0)[:, None]) * (parts + 2)
-    one = tl.load(before + 1, mask=both, other=0.0).to(tl.float32)
-    two = tl.load(now, mask=both, other=0.0).to(tl.float32) - tl.load(now + 1, mask=both, other=0.0).to(tl.float32)
-    for part in range(parts):
-        share = tl.load(z + row * parts + part, mask=inside, other=0.0).to(tl.float32)[:, None]
-        one += share * tl.load(before + part + 2, mask=both, other=0.0).to(tl.float32)
-        two -= share * tl.load(now + part + 2, mask=both, other=0.0).to(tl.float32)
+    before = table + (line + tl.load(first + row, mask=inside, other=0)[:, None]) * width
+    now = table + (line + tl.load(second + row, mask=inside, other=0)[:, None]) * width
+    share = tl.load(z + row[:, None] * parts + part[None, :], mask=inside[:, None] & (part < parts)[None, :], other=0.0)
+    share = share.to(tl.float32)[:, None, :]
+    whole = both[:, :, None] & (part < parts)[None, None, :]
+    tile = tl.load(before[:, :, None] + part[None, None, :], mask=whole, other=0.0).to(tl.float32)
+    one = tl.sum(tile * share, 2) + tl.load(before + parts, mask=both, other=0.0).to(tl.float32)
+    tile = tl.load(now[:, :, None] + part[None, None, :], mask=whole, other=0.0).to(tl.float32)
+    two = tl.sum(tile * share, 2) + tl.load(now + parts, mask=both, other=0.0).to(tl.float32)
+    two = tl.load(now + parts + 1, mask=both, other=0.0).to(tl.float32) - two
     place = row.to(tl.int64)[:, None] * room + head[None, :]
     mask = inside[:, None] & (head < room)[None, :]
     tl.store(e_first + place, one, mask=mask)

@@ -44,7 +44,11 @@ class SortedMemory:
     def nbytes(self) -> int:
         """Bytes one decode step reads: keys, values, their scales and the bigrams' bounds."""
         read = (self.keys, self.key_scales, self.values, self.value_scales, self.offsets)
-        return sum(tensor.numel() * tensor.element_size() for tensor in read if tensor is not None)
+        return _bytes(*read)
+
+    def memory_bytes(self) -> int:
+        """Bytes held for this layer alone; the layers share bigrams, offsets and order."""
+        return _bytes(self.keys, self.key_scales, self.values, self.value_scales)
 
 
 def sort_memory(
@@ -118,7 +122,11 @@ def plain_attend(
     totals = torch.logsumexp(logits / LOG2_E, dim=-1) * LOG2_E
     out = torch.exp2(logits - totals.unsqueeze(-1)) @ values
     last = logits[:, :, -1, : len(memory)] if want_logits else logits[:, :, -1, :0]
-    return out.to(q.dtype), totals, last
+    return out.to(q.dtype), totals, last.contiguous()
+
+
+def _bytes(*tensors: Tensor | None) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
 
 
 def _widened(rows: Tensor, scales: Tensor | None) -> Tensor:

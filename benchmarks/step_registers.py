@@ -1,0 +1,132 @@
+"""What the compiler makes of the fused decode step for a Hopper GPU, without one: its launches counted, registers, spills.
+
+    python3 benchmarks/step_registers.py [--sizes D768,D2048] [--early]
+
+Every launch of one step is compiled as it would be made, with its sizes. Exits with 1 where one does not compile or keeps more
+than a few bytes a thread in local memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+os.environ.pop("TRITON_INTERPRET", None)
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from benchmarks.gold_registers import SPILL_LIMIT, described
+from gfqa.kernels.decode_step import triton as form
+from gfqa.model import LanguageModel, ModelConfig, fused_step
+from gfqa.model.state import BlockState
+
+SIZES = {"D512": (512, 12), "D768": (768, 12), "D2048": (2048, 24)}
+TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.int64: "*i64", torch.int32: "*i32"}
+
+
+def recorded(width: int, depth: int) -> list[tuple[Any, tuple[Any, ...], dict[str, Any], tuple[int, ...]]]:
+    """The launches of one step, but for those of the attention: (kernel, arguments, constants, grid)."""
+    config = ModelConfig(
+        n_embd=width, n_layer=depth, vocab_size=65_536, tmix2="gold", layout="independent", length_scale=512.0
+    )
+    with torch.device("meta"):
+        model = LanguageModel(config).to(torch.bfloat16)
+        for name, parameter in model.named_parameters():
+            if name.endswith("time_decay"):
+                parameter.data = parameter.data.float()
+        weight, room, n = model.emb.weight, 1024, config.head_size
+        own = weight.new_zeros(config.n_gold, 2, room, width)
+        blocks = [
+            BlockState(torch.zeros(1, config.n_head, n, n), weight.new_zeros(1, width), weight.new_zeros(1, width))
+            for _ in range(depth)
+        ]
+        buffers = fused_step.Buffers(
+            token=torch.zeros(1, 1, dtype=torch.long), ids=torch.zeros(1, room, dtype=torch.long),
+            compressed=torch.zeros(1, room, config.key_width), length=torch.zeros(1, dtype=torch.int32),
+            o=weight.new_zeros(1, width), kappa=weight.new_zeros(1, width), blocks=blocks, own=own,
+            logits=torch.zeros(config.vocab_size),
+        )  # fmt: skip
+    calls: list[Any] = []
+
+    def run(
+        kernel: Any, grid: Any, where: Any, *arguments: Any, num_warps: int | None = None, **constants: Any
+    ) -> None:
+        calls.append((kernel, arguments, {**constants, "num_warps": num_warps or form.LAUNCH.warps}, grid))
+
+    form._run, fused_step.launches = run, lambda x: form  # type: ignore[assignment]
+    fused_step.FusedStep(model, buffers, 1_000_000)(lambda number, q: q)
+    return calls
+
+
+def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any], early: bool) -> Any:
+    """One launch for compute capability 9.0; pointers are multiples of 16, and so are numbers that are."""
+    options = {"num_warps": constants.pop("num_warps"), "launch_pdl": early}
+    constants["EARLY"] = early
+    names = [name for name in kernel.arg_names if name not in constants]
+    values = dict(zip(names, arguments, strict=True))
+    signature, attributes = {}, {}
+    for place, name in enumerate(kernel.arg_names):
+        value = values.get(name)
+        if name in constants:
+            signature[name] = "constexpr"
+            continue
+        if isinstance(value, torch.Tensor):
+            signature[name] = TYPES[value.dtype]
+        else:
+            signature[name] = "fp32" if isinstance(value, float) else "i32"
+        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
+            attributes[(place,)] = [["tt.divisibility", 16]]
+    source = ASTSource(
+        fn=kernel,
+        signature=signature,
+        constexprs={(kernel.arg_names.index(name),): value for name, value in constants.items()},
+        attrs=attributes,
+    )
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
+
+
+def main() -> int:
+    """Count and compile; 1 where a launch failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="D768,D2048")
+    parser.add_argument("--early", action="store_true", help="with programmatic dependent launch")
+    arguments = parser.parse_args()
+    failed = 0
+    for size in arguments.sizes.split(","):
+        calls = recorded(*SIZES[size])
+        counts = Counter(kernel.__name__ for kernel, *_ in calls)
+        attention = 3 * counts["query_kernel"]
+        print(
+            f"{size}: {len(calls) + attention} launches a token, {attention} of them the attention's (own, scan, merge)"
+        )
+        seen = set()
+        for kernel, values, constants, grid in calls:
+            label = f"{size} {kernel.__name__.removesuffix('_kernel')}"
+            if label in seen:
+                continue
+            seen.add(label)
+            programs = 1
+            for n in grid:
+                programs *= n
+            try:
+                found = compiled(kernel, values, dict(constants), arguments.early)
+            except Exception as error:
+                print(f"{label:<26} {type(error).__name__}: {str(error)[:150]}")
+                failed += 1
+                continue
+            stack, line = described(found)
+            failed += stack > SPILL_LIMIT
+            print(f"{label:<26} x{counts[kernel.__name__]:<3} {programs:>5} programs  {line}", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

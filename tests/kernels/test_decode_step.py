@@ -1,0 +1,173 @@
+"""The fused launches of a decode step in Triton against plain PyTorch: every tensor they write, float32 and bfloat16."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Read by Triton when it is first imported.
+    os.environ["TRITON_INTERPRET"] = "1"
+
+pytest.importorskip("triton")
+
+from gfqa.kernels.decode_step import launches, reference, triton
+from gfqa.kernels.testing import relative_error
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+FLOAT, EPS = torch.float32, 1e-5
+SIZES = [(32, 16), (48, 16), (768, 64)] if DEVICE == "cuda" else [(32, 16), (48, 16)]
+
+
+class Draw:
+    """Tensors of one test; `w` are weights in the type under test, `f` float32 vectors."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.generator, self.dtype = torch.Generator().manual_seed(5), dtype
+
+    def f(self, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=self.generator).to(DEVICE)
+
+    def w(self, *shape: int) -> torch.Tensor:
+        return (0.3 * self.f(*shape)).to(self.dtype)
+
+    def out(self, *shape: int, dtype: torch.dtype = FLOAT) -> torch.Tensor:
+        return torch.full(shape, float("nan"), device=DEVICE, dtype=dtype)
+
+    def norm(self, *shape: int) -> tuple[torch.Tensor, torch.Tensor, float]:
+        return self.w(*shape) + 1, self.w(*shape), EPS
+
+
+def length() -> torch.Tensor:
+    return torch.tensor([4], dtype=torch.int32, device=DEVICE)
+
+
+def embed(d: Draw, c: int, n: int) -> list[Any]:
+    table, ids = d.w(9, c), torch.zeros(7, dtype=torch.long, device=DEVICE)
+    kept = [d.w(c) for _ in range(2)]
+    scale = None if n == c // 2 else d.out(1)
+    return [torch.tensor([3], device=DEVICE), table, d.norm(c), d.out(c), d.out(c), kept[0], d.out(c, dtype=d.dtype),
+            kept[1], d.out(c, dtype=d.dtype), ids, length(), scale, 1000, 0.16]  # fmt: skip
+
+
+def shifted_low(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), d.w(c), d.norm(c), d.w(c), d.w(20, c), d.out(c), d.out(20)]
+
+
+def finch_products(d: Draw, c: int, n: int) -> list[Any]:
+    value = d.w(c, c)
+    matrices = (d.w(c, c), d.w(c, c), value, value, d.w(12, c), d.w(10, c))
+    return [d.f(c), d.w(c), d.f(5 * 6), d.w(5, c), d.w(5, 6, c), matrices, (0, 1, 2, 4, 3), d.out(4 * c + 22)]
+
+
+def gated_products(d: Draw, c: int, n: int) -> list[Any]:
+    matrices = (*(d.w(c, c) for _ in range(4)), d.w(12, c), None)
+    return [d.f(c), d.w(c), d.f(5 * 6), d.w(5, c), d.w(5, 6, c), matrices, (3, 1, 2, 4, 0), d.out(4 * c + 12)]
+
+
+def finch_state(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(4 * c + 22), (d.w(12, c), d.w(10, c)), d.f(c), d.f(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
+            d.out(c), -1.0, True]  # fmt: skip
+
+
+def gated_state(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(4 * c + 12), (d.w(12, c), None), d.f(c), d.w(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
+            d.out(c), None, False]  # fmt: skip
+
+
+def project(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.w(c) if n == c // 2 else d.f(c), d.norm(c), d.w(c, c), d.f(c)]
+
+
+def project_plain(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), None, d.w(c, c), d.f(c)]
+
+
+def channel_keys(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), d.w(c), d.norm(c), (d.w(c), d.w(c)), (d.w(3 * c + 5, c), d.w(c, c)), d.out(c), d.out(3 * c + 5),
+            d.out(c)]  # fmt: skip
+
+
+def channel_values(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(3 * c + 5), d.f(c), d.w(c, 3 * c + 5), d.f(c), d.f(c), d.out(c, dtype=d.dtype)]
+
+
+def cache_key(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), d.f(c), d.w(c), d.w(c), (d.w(3, c), d.w(c, c + 3)), d.w(2, c), d.w(2, 10, c), torch.zeros(6, 3,
+            device=DEVICE), length(), d.out(c), d.out(2, 10)]  # fmt: skip
+
+
+def decompress(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(6, 3), length(), d.w(c, c + 3), d.f(c)]
+
+
+def own_mixed(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), d.out(c, dtype=d.dtype), d.w(c), d.w(c), d.w(c), d.f(2, 10), d.w(2, 2, c), d.w(2, 2, 5, c),
+            d.w(2, 2, 7, c), d.out(2, 2, c), d.out(2, 2, 7)]  # fmt: skip
+
+
+def own_rows(d: Draw, c: int, n: int) -> list[Any]:
+    own = torch.zeros(2, 2, 6, c, device=DEVICE, dtype=d.dtype)
+    return [d.f(2, 2, c), d.f(2, 2, 7), d.w(2, 2, 7, c), d.norm(2, 2, c), own, length()]
+
+
+def query(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), d.w(c), d.f(6), d.w(c), d.w(6, c), d.w(c, c), d.out(c)]
+
+
+def query_norm(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), d.norm(c), d.f(1) if n == c // 2 else None, d.f(c), d.out(c, dtype=d.dtype), d.out(c)]
+
+
+def logits(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), d.norm(c), d.w(37, c), d.out(37)]
+
+
+CASES: dict[str, Callable[[Draw, int, int], list[Any]]] = {
+    case.__name__: case
+    for case in (
+        embed, shifted_low, finch_products, gated_products, finch_state, gated_state, project, project_plain,
+        channel_keys, channel_values, cache_key, decompress, own_mixed, own_rows, query, query_norm, logits,
+    )
+}  # fmt: skip
+NAMES = {"gated_products": "finch_products", "gated_state": "finch_state", "project_plain": "project"}
+
+
+def copied(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(copied(part) for part in value)
+    return value.clone() if isinstance(value, torch.Tensor) else value
+
+
+@pytest.mark.parametrize("tile", [16384, 256])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("case", CASES)
+def test_agrees(case: str, dtype: torch.dtype, size: tuple[int, int], tile: int, monkeypatch: Any) -> None:
+    """tile: with the small one a program has one row, else several, and the last program some beyond the end."""
+    monkeypatch.setattr(triton.LAUNCH, "tile", tile)
+    monkeypatch.setattr(triton.LAUNCH, "spread", 5)
+    monkeypatch.setattr(triton.LAUNCH, "mix_apart", 40)
+    given = CASES[case](Draw(dtype), *size)
+    name = NAMES.get(case, case)
+    expected, found = ([copied(value) for value in given] for _ in range(2))
+    getattr(reference, name)(*expected)
+    getattr(triton, name)(*found)
+    written = 0
+    for before, theirs, ours in zip(given, expected, found, strict=True):
+        if isinstance(theirs, torch.Tensor):
+            written += not torch.equal(before.float().nan_to_num(7), theirs.float().nan_to_num(7))
+            bound = 1e-2 if theirs.dtype == torch.bfloat16 else 1e-5
+            assert relative_error(ours.float(), theirs.float()) < bound
+    assert written
+
+
+def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    assert launches(torch.zeros(1)) is reference
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert launches(torch.zeros(1)) is triton
