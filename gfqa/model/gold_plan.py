@@ -1,8 +1,8 @@
 """In which form the memory of GOLD layers is held: by device, length and the bytes it may take.
 
 On the CPU there are float32 keys, int8 keys (about a quarter), and the latent form that holds no keys, exact or with bfloat16
-latents (least, and slower a token). A bfloat16 model on a GPU holds int8 keys sorted by bigram, or int8 latents (half, and
-slower). What Triton's kernels do not take, a model with RoPE and other types hold the keys of `LayerMemory`.
+latents (least, and slower a token). A bfloat16 model on a GPU may hold int8 keys sorted by bigram, or int8 latents (half, and
+slower): with GFQA_GPU_KERNELS=1. Everything else on a GPU, a model with RoPE and other types hold the keys of `LayerMemory`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def choose_form(
     if config.rope is not None:
         order = ["materialised"]
     elif device.type == "cuda":
-        kernels = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and find_spec("triton") is not None
-        order = ["sorted", "latent8"] if kernels else ["materialised"]
+        fits = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and find_spec("triton") is not None
+        order = ["sorted", "latent8"] if fits and gpu_kernels_wanted() else ["materialised"]
     elif dtype not in (torch.float32, torch.float64):
         order = ["materialised"]
     elif n_tokens <= SHORT_MEMORY:
@@ -82,6 +82,11 @@ def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dt
     if form not in ("sorted", "latent8"):
         shared = 16 + (2 * (config.key_width + 1) * size + 8 if "latent" in form else 0)
     return n_tokens * (layers * token + shared) + n_bigrams * layers * bigram
+
+
+def gpu_kernels_wanted() -> bool:
+    """Whether GFQA_GPU_KERNELS is 1: as they stand now these kernels were tested in an interpreter, not yet on a card."""
+    return os.environ.get("GFQA_GPU_KERNELS") == "1"
 
 
 def integer_products_are_fast() -> bool:

@@ -200,12 +200,14 @@ def test_what_has_no_step(folder: Path, stepping_everywhere: list[int]) -> None:
         assert other.begin(state, 8) is not None
 
 
-def test_the_planner_on_a_gpu() -> None:
+def test_the_planner_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     config = ModelConfig(n_embd=768, n_layer=12, vocab_size=65536, tmix2="gold", layout="independent")
 
     def chosen(budget: int, config: ModelConfig = config, dtype: torch.dtype = torch.bfloat16) -> str:
         return choose_form(config, 1_000_000, 170_000, dtype, CUDA, budget)
 
+    assert chosen(12_000 * MB) == "materialised"
+    monkeypatch.setenv("GFQA_GPU_KERNELS", "1")
     assert chosen(8000 * MB) == "sorted"
     assert chosen(4300 * MB) == "sorted"
     assert chosen(4000 * MB) == "latent8"
