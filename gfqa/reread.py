@@ -70,7 +70,7 @@ def read_again(
             best = max(best, likely(HOPE))
             continue
         span = ranking.span(memory, number)
-        ids = prompt.reread_ids(tokenizer, question, passage(memory, span))
+        ids = prompt.reread_ids(tokenizer, question, passage(memory, span), memory.reader.config.reread_copies)
         read += len(ids)
         near = _surroundings(memory, span)
         again = generate(

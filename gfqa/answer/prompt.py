@@ -56,15 +56,16 @@ def question_ids(tokenizer: Encoder, question: str) -> list[int]:
     return tokenizer.encode(f"\n\nUser: {question}\n\nAssistant:")
 
 
-def reread_ids(tokenizer: Encoder, question: str, passage: Sequence[int]) -> list[int]:
+def reread_ids(tokenizer: Encoder, question: str, passage: Sequence[int], copies: int = 1) -> list[int]:
     """The question, a passage of a document, the question again: the passage is read knowing what is asked.
 
-    passage: ids of a document chain, its header first (`document_ids`), of which the text may be any part. Needs a tokenizer
-    with control pieces.
+    passage: ids of a document chain, its header first (`document_ids`), of which the text may be any part; it stands there
+    `copies` times (Arora et al., "Just read twice", 2024: a recurrent reader knows what matters only afterwards). Needs a
+    tokenizer with control pieces.
     """
     control = tokenizer.control
     asked = [control["q"], *tokenizer.encode(" " + question.strip())]
-    return [*asked, *passage, *asked, control["a"]]
+    return [*asked, *(id for _ in range(copies) for id in passage), *asked, control["a"]]
 
 
 def answer_ids(tokenizer: Encoder, answer: str | None) -> list[int]:

@@ -42,6 +42,10 @@ class LoraSizes:
     gold: int = 0
 
 
+LATER = ("reread_copies",)
+"""Fields that came after the first release, whose caches carry an identity made of the others."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """A model of the zoo: `tmix` layers first, then (ratio permitting) `tmix2` layers."""
@@ -75,6 +79,8 @@ class ModelConfig:
     """GOLD queries are multiplied by log(visible keys) / log(length_scale); None is the reference's constant 1."""
     reread_tokens: int = 0
     """Tokens of a passage that the model was trained to read again with the question; 0: it was not."""
+    reread_copies: int = 1
+    """How often it stands there: in a second copy every token is read knowing the whole passage, not only what is before it."""
     tokenizer: str = "tokenizer.model"
     lora: LoraSizes = field(default_factory=LoraSizes)
 
@@ -91,6 +97,7 @@ class ModelConfig:
             (self.head_size > 0 and self.n_embd % self.head_size == 0, "n_embd must be a multiple of head_size"),
             (self.dim_att in (0, self.n_embd), "dim_att must equal n_embd"),
             (self.decay_floor is None or self.decay_floor < 0, "decay_floor must be negative"),
+            (0 < self.reread_copies <= 8, "reread_copies must be from 1 to 8"),
             (self.layout == "chained" or self.rope is None, "a model with RoPE cannot use the independent layout"),
         ]
         for holds, sentence in checks:
@@ -162,7 +169,9 @@ class ModelConfig:
             raise ModelError(f"The model configuration is incomplete: {error}.") from None
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """The fields as JSON can hold them; those of LATER at their default are left out: they would change identities."""
+        later = {f.name: f.default for f in dataclasses.fields(self) if f.name in LATER}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in later or v != later[k]}
 
     @classmethod
     def load(cls, path: Path) -> ModelConfig:

@@ -65,7 +65,7 @@ class Rows(Dataset[Row]):
         def put(question: str, rng: random.Random) -> str:
             return vary(question, rng, shape.vary)
 
-        return question_row(pool, shape, pool.tokenizer, rng, put, made)
+        return question_row(pool, shape, pool.tokenizer, rng, put, made, config.model.get("reread_copies", 1))
 
     def _words(self) -> WordPieces:
         if self._word_pieces is None:

@@ -19,8 +19,8 @@ from gfqa.training.asking import Asked, AskingShape, asked_of, surroundings
 from gfqa.training.packs import CHUNK
 from gfqa.training.pool import ContextShape, Pool, Synthetic, Unit, compose
 
-LONGEST_QUESTION = 12 * CHUNK
-"""Tokens of a question chain with its passage and answer."""
+LONGEST_QUESTION = 16 * CHUNK
+"""Tokens of a question chain with its passage, twice perhaps, and answer."""
 
 Row = dict[str, np.ndarray]
 Vary = Callable[[str, random.Random], str]
@@ -62,10 +62,19 @@ class RowShape:
 
 
 def question_row(
-    pool: Pool, shape: RowShape, tokenizer: Tokenizer, rng: random.Random, vary: Vary, synthetic: Synthetic | None
+    pool: Pool,
+    shape: RowShape,
+    tokenizer: Tokenizer,
+    rng: random.Random,
+    vary: Vary,
+    synthetic: Synthetic | None,
+    copies: int = 1,
 ) -> Row:
-    """One packed question row: ids, starts [Td + Tq], targets [Tq] and the arrays of `forward.Spans`."""
-    filling = _Filling(shape, tokenizer)
+    """One packed question row: ids, starts [Td + Tq], targets [Tq] and the arrays of `forward.Spans`.
+
+    copies: of a passage that is read again (`ModelConfig.reread_copies`).
+    """
+    filling = _Filling(shape, tokenizer, copies)
     while filling.position + shape.smallest_context <= shape.documents and filling.slot + CHUNK <= shape.questions:
         room = shape.documents - filling.position
         # Log-uniform sizes: one paragraph as often as a whole row.
@@ -87,7 +96,8 @@ def question_row(
 class _Filling:
     """A question row being filled: `position` in the documents' part, `slot` in the questions' part."""
 
-    def __init__(self, shape: RowShape, tokenizer: Tokenizer) -> None:
+    def __init__(self, shape: RowShape, tokenizer: Tokenizer, copies: int) -> None:
+        self._copies = copies
         self._tokenizer, self._documents, self._questions = tokenizer, shape.documents, shape.questions
         total = shape.documents + shape.questions
         self.position = self.slot = 0
@@ -121,7 +131,7 @@ class _Filling:
         else:
             unit = asked.passage.unit
             passage = [*unit.ids[: unit.header].tolist(), *unit.ids[asked.passage.low : asked.passage.high].tolist()]
-            prompt = reread_ids(self._tokenizer, question, passage)
+            prompt = reread_ids(self._tokenizer, question, passage, self._copies)
             if asked.passage.own:
                 low, high = (places[unit.key] + at for at in surroundings(asked.passage))
         whole = np.asarray(prompt + answer_ids(self._tokenizer, asked.answer), dtype=np.int64)

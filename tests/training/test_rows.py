@@ -98,12 +98,13 @@ def chains(row: dict[str, np.ndarray], n_documents: int) -> list[tuple[list[int]
     return found
 
 
-def test_rows_decode_to_what_the_application_would_build(pool: Pool) -> None:
+@pytest.mark.parametrize("copies", [1, 2])
+def test_rows_decode_to_what_the_application_would_build(pool: Pool, copies: int) -> None:
     shape = RowShape(documents=2048, questions=2048, smallest_context=128, vary=0.0)
     forms = {"plain": 0, "reread": 0, "none": 0}
     control = TOKENS.control
     for seed in range(12):
-        row = question_row(pool, shape, TOKENS, random.Random(seed), lambda q, rng: q, SyntheticUnits(pool))
+        row = question_row(pool, shape, TOKENS, random.Random(seed), lambda q, rng: q, SyntheticUnits(pool), copies)
         seen = row["document"]
         for ids, targets, first, last in chains(row, shape.documents):
             answer = [t for t in targets if t >= 0]
@@ -115,9 +116,10 @@ def test_rows_decode_to_what_the_application_would_build(pool: Pool) -> None:
             asked = TOKENS.decode(ids[1 : next(i for i, t in enumerate(ids) if t in (control["a"], control["doc"]))])
             if control["doc"] in ids:
                 forms["reread"] += 1
-                begin = ids.index(control["doc"])
-                end = ids.index(control["q"], 1)
-                assert prompt == reread_ids(TOKENS, asked, ids[begin:end])
+                begin, last_question = ids.index(control["doc"]), ids.index(control["q"], 1)
+                end = begin + (last_question - begin) // copies
+                assert prompt == reread_ids(TOKENS, asked, ids[begin:end], copies)
+                assert ids[begin:end].count(control["doc"]) == 1
                 assert end - begin <= 320 + 40
             else:
                 forms["plain"] += 1
