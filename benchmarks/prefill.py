@@ -50,7 +50,7 @@ def application(device: str, tokens: int) -> dict[str, Any]:
         began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "gfqa.cli", "ingest", str(folder), "--name", "bench", "--device", device, "--json"],
-            env={**os.environ, "GFQA_HOME": str(home), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "GFQA_HOME": str(home), "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))},
             capture_output=True,
             text=True,
             check=False,

@@ -45,7 +45,7 @@ class WordPieces:
     def encoder(self) -> Any:
         """The word-piece encoder."""
         try:
-            from tokenizers import Tokenizer as Encoder
+            from tokenizers import Tokenizer as Encoder  # type: ignore[import-not-found, unused-ignore]
         except ImportError:
             raise UsageError(
                 "A teacher needs the package tokenizers.", hint="pip install 'gfqa[train]', or leave `teacher` empty."
