@@ -12,6 +12,7 @@ import random
 import re
 from collections import defaultdict
 
+from gfqa.training.questions.places import occurrences
 from gfqa.training.questions.units import Question, question
 from gfqa.training.questions.vary import is_stop_word, looks_like_code
 
@@ -19,6 +20,8 @@ LONGEST = 6
 """Words of a phrase."""
 MOST_OFTEN = 12
 """A phrase that stands more often than this is what the whole text is about: any sentence would do."""
+NEAR, STEM = 160, 5
+"""Characters to each side of an answer, and the letters by which two words are taken for one."""
 REMOVED = 0.25
 """Share of the text's characters that may be taken out as questions."""
 
@@ -68,7 +71,7 @@ def recurring(text: str, most: int, rng: random.Random) -> tuple[str, list[Quest
         removed.append(held)
         room -= held[1] - held[0]
     left = _without(text, removed)
-    return left, [question(put, phrase, "recurring") for put, phrase in asked if phrase in left]
+    return left, [question(put, phrase, "recurring") for put, phrase in asked if _answered(left, put, phrase)]
 
 
 def _sentences(text: str) -> list[Span]:
@@ -164,6 +167,16 @@ def _words(text: str) -> list[str]:
     """Words as people would type them: without markup."""
     plain = [word.strip("*_#") if word.count("`") % 2 == 0 else word.strip("*_#`") for word in text.split()]
     return [word for word in plain if any(letter.isalnum() for letter in word)]
+
+
+def _answered(text: str, put: str, phrase: str) -> bool:
+    """Whether some place of the phrase has a word of the question near it: else nothing could tell that it is meant."""
+    stems = {word[:STEM].lower() for word in re.findall(r"\w{4,}", put) if not is_stop_word(word)}
+    return any(
+        stems
+        & {word[:STEM].lower() for word in re.findall(r"\w{4,}", text[max(0, at - NEAR) : at + len(phrase) + NEAR])}
+        for at in occurrences(text, phrase)
+    )
 
 
 def _inner(words: list[str]) -> list[str]:
