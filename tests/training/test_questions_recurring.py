@@ -14,21 +14,22 @@ from gfqa.training.questions.places import occurrences
 from gfqa.training.questions.recurring import REMOVED, recurring
 from gfqa.training.synthetic_units import StreamUnits
 
-TEXT = """The harbour of Port Ellery was built by Agnes Morrow in 1874 after the great storm had taken the old pier.
-Fishermen from the northern islands used it every winter until the railway came to the valley.
+TEXT = """The harbour of Port Ellery was built by Agnes Morrow in 1874 after the great storm had taken the old pier. Fishermen
+from the northern islands used it every winter until the railway came to the valley.
 
-When the council opened its archive, a letter of Agnes Morrow was found between two maps of the coast. It says that the
-stones were cut in the quarry of Dunmore and carried over the hills by forty horses. Nobody had counted them before.
+When the council opened its archive, a letter of Agnes Morrow about the harbour lay between two maps of the coast.
+It says that the stones were cut in the quarry of Dunmore and carried over the hills by forty horses. Nobody had
+counted them before.
 
-The quarry of Dunmore still belongs to the council and is shown to visitors on the first Sunday of every month.
-In 1874 the council had only three members and met in the back room of an inn near the market square.
+The quarry of Dunmore, whose stones are grey, belongs to the council and is shown to visitors on the first Sunday of
+every month. In 1874 the harbour was not built by the council, which had three members and met in the back room of
+an inn near the market square.
 """
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_answers_are_left_and_sentences_are_gone(seed: int) -> None:
     left, qas = recurring(TEXT, 4, random.Random(seed))
-    assert qas
     assert len(left) >= (1 - REMOVED) * len(TEXT) - 1
     for qa in qas:
         assert qa["a"][0] in left
@@ -39,14 +40,16 @@ def test_answers_are_left_and_sentences_are_gone(seed: int) -> None:
 
 
 def test_every_question_takes_its_sentence_out() -> None:
-    sentences = TEXT.count(".")
+    sentences, asked = TEXT.count("."), 0
     for seed in range(20):
         left, qas = recurring(TEXT, 4, random.Random(seed))
-        assert sentences - left.count(".") >= len(qas) > 0
+        assert sentences - left.count(".") >= len(qas)
+        asked += len(qas)
+    assert asked > 10
 
 
 def test_a_question_shares_a_word_with_a_place_of_its_answer() -> None:
-    alone = TEXT.replace("In 1874 the council had only three members", "In 1874 winter was mild").split("\n\n")
+    alone = TEXT.replace("the harbour was not built by the council, which", "an assembly").split("\n\n")
     for seed in range(30):
         left, qas = recurring("\n\n".join(alone), 6, random.Random(seed))
         for qa in qas:
