@@ -7,7 +7,7 @@ they were stored, never tokenised again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from gfqa.answer.result import Answer, Citation
 from gfqa.answer.sampling import Sampling
 from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, file_of, has_changed, open_memory, restricted
-from gfqa.passages import cite, rank
+from gfqa.passages import Ranking, cite, closest, rank
 from gfqa.reader import open_model
 from gfqa.reread import can_reread, read_again
 
@@ -40,6 +40,8 @@ NOTHING = Generated("", (), False, 0.0, None)
 """What is said where no passage answers."""
 ROWS = 8
 """Questions that share a pass."""
+CLOSEST = 2
+"""Places named where nothing was found."""
 MASSES = 1 << 24
 """At most this many attention masses [B, S] of one head are held at once: over a large memory fewer questions share."""
 
@@ -196,6 +198,7 @@ def _answer(
         located=reader.config.n_gold > 0,
         citations=cited,
         changed=changed,
+        closest=() if generated.found or ranking is None else tuple(_closest(memory, question, ranking)),
         unknown_paths=unknown_paths(generated.text, memory.documents) if memory.caches else (),
         caches=memory.caches,
         model=reader.name,
@@ -216,6 +219,25 @@ def _answer(
             "total": memory.seconds + looked + done - began,
         },
     )
+
+
+def _closest(memory: Memory, question: str, ranking: Ranking) -> Iterator[Citation]:
+    """Places to look at where nothing was found; their score is the share of the question's words that the passage has."""
+    for passage in closest(memory, question, ranking, CLOSEST):
+        origin = memory.origins[passage.chain]
+        yield Citation(
+            cache=passage.cache,
+            source=passage.source,
+            path=passage.path,
+            start_line=passage.line,
+            end_line=passage.line,
+            page=passage.page,
+            quote=passage.quote,
+            score=passage.score,
+            file=None if origin.cache is None else str(file_of(origin)),
+            verified=True,
+            changed=has_changed(origin),
+        )
 
 
 def _citation(memory: Memory, span: Span, answer: str) -> Citation:

@@ -31,6 +31,8 @@ MASS_WEIGHT = 2.0
 spread thin, the words decide; where it points, as in code, it does."""
 AROUND = 80
 """The answer may stand so many tokens before or after the passage that led to it: about what is read again around it."""
+CLOSE = 0.3
+"""A passage with a smaller share of the question's words, weighed by how rare they are, is not named as close."""
 SCANNED = 20
 """Passages that say the same are looked for among so many times the number wanted."""
 ALTERNATIVES = 5
@@ -101,6 +103,16 @@ def find(
     for number in order[: count * SCANNED]:
         distinct.add(number, _text(memory, ranking.span(memory, number)))
     return [replace(_passage(memory, ranking, kept, question), similar=more) for kept, more in distinct.kept.items()]
+
+
+def closest(memory: Texts, question: str, ranking: Ranking, count: int) -> list[Passage]:
+    """The `count` best passages of a ranking that hold at least CLOSE of the question's words, their share as score."""
+    covered = ranking.evidence.coverage
+    distinct = _Distinct(question, count, 1.0)
+    for number in ranking.order[: count * SCANNED].tolist():
+        if covered[number] >= CLOSE:
+            distinct.add(number, _text(memory, ranking.span(memory, number)))
+    return [replace(_passage(memory, ranking, kept, question), score=float(covered[kept])) for kept in distinct.kept]
 
 
 class _Distinct:

@@ -20,7 +20,7 @@ def answered(console: Console, answer: Answer) -> None:
     """What follows a streamed answer: the end of its line, then the places it came from; warnings on stderr."""
     if not answer.found:
         console.line("Not found in the documents.")
-        console.note("gfqa find shows the passages that come closest.")
+        _closest(console, answer)
     else:
         console.line()
     if answer.citations:
@@ -106,6 +106,17 @@ def _cited(console: Console, answer: Answer) -> None:
     for citation in answer.citations:
         console.line(citation.place + _citation_marks(answer, citation), "bold")
         _quote(console, citation.quote)
+
+
+def _closest(console: Console, answer: Answer) -> None:
+    """Where nothing was found: places to look at, on stderr, since they are no answer."""
+    if not answer.closest:
+        console.note("gfqa find shows the passages that come closest.")
+        return
+    console.note("Closest (gfqa find shows more):")
+    for citation in answer.closest:
+        console.note(INDENT + citation.place + _citation_marks(answer, citation))
+        console.note(2 * INDENT + citation.quote.strip())
 
 
 def _citation_marks(answer: Answer, citation: Citation) -> str:

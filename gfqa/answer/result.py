@@ -39,11 +39,27 @@ class Citation:
         lines = f"{self.start_line}" if self.start_line == self.end_line else f"{self.start_line}-{self.end_line}"
         return f"{self.path}:{lines}"
 
+    def to_json(self) -> dict[str, Any]:
+        """One of `citations` in `ask --json`."""
+        return {
+            "cache": self.cache,
+            "source": self.source,
+            "path": self.path,
+            "start_line": self.start_line,
+            "end_line": self.end_line,
+            "page": self.page,
+            "quote": self.quote,
+            "score": round(self.score, 6),
+            "verified": self.verified,
+            "changed": self.changed,
+        }
+
 
 @dataclass(frozen=True)
 class Answer:
     """text is "" when not found; score in 0..1 is the probability that the documents answer the question; unknown_paths: what
-    looks like a path in the text and is no document of the caches.
+    looks like a path in the text and is no document of the caches; closest: where nothing was found, places that share words
+    with the question.
     """
 
     question: str
@@ -59,6 +75,7 @@ class Answer:
     tokens: Mapping[str, int]
     timing: Mapping[str, float]
     unknown_paths: tuple[str, ...] = ()
+    closest: tuple[Citation, ...] = ()
 
     @property
     def doubtful(self) -> bool:
@@ -67,21 +84,6 @@ class Answer:
 
     def to_json(self) -> dict[str, Any]:
         """The documented object of `ask --json`."""
-        citations = [
-            {
-                "cache": citation.cache,
-                "source": citation.source,
-                "path": citation.path,
-                "start_line": citation.start_line,
-                "end_line": citation.end_line,
-                "page": citation.page,
-                "quote": citation.quote,
-                "score": round(citation.score, 6),
-                "verified": citation.verified,
-                "changed": citation.changed,
-            }
-            for citation in self.citations
-        ]
         answer = {
             "schema": 1,
             "question": self.question,
@@ -89,14 +91,17 @@ class Answer:
             "found": self.found,
             "score": round(self.score, 6),
             "stale": bool(self.changed),
-            "citations": citations,
+            "citations": [citation.to_json() for citation in self.citations],
             "cache": {"names": list(self.caches), "model": self.model, "layout": self.layout},
             "tokens": dict(self.tokens),
             "timing": {name: round(seconds, 4) for name, seconds in self.timing.items()},
         }
-        # Two that are there only where there is something to say.
-        unknown = {"unknown_paths": list(self.unknown_paths)} if self.unknown_paths else {}
-        return {**answer, **unknown, **({} if self.located else {"located": False})}
+        # Three that are there only where there is something to say.
+        if self.unknown_paths:
+            answer["unknown_paths"] = list(self.unknown_paths)
+        if self.closest:
+            answer["closest"] = [citation.to_json() for citation in self.closest]
+        return answer if self.located else {**answer, "located": False}
 
 
 @dataclass(frozen=True)

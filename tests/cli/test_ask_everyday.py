@@ -246,6 +246,38 @@ def test_a_path_that_no_cache_holds_is_told_and_the_answer_left_alone(
     assert "unknown_paths" not in gfqa("ask", "Where?", "--json").json
 
 
+def test_where_nothing_is_found_the_closest_places_are_told(
+    gfqa: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gfqa.ask as use_case
+
+    plain = use_case.generate
+    found = False
+    monkeypatch.setattr(use_case, "generate", lambda *a, **k: replace(plain(*a, **k), text="", found=found))
+    folder = tmp_path / "manual"
+    folder.mkdir()
+    (folder / "queue.md").write_text("# Jobs\n\nA failed job is retried after a delay.\n\n\nNothing else matters.\n")
+    (folder / "copy.md").write_text("# Jobs\n\nA failed job is retried after a delay.\n\n\nNothing else matters.\n")
+    (folder / "other.md").write_text("Completely unrelated words about gardens.\n")
+    gfqa("ingest", folder)
+    question = "when is a failed job retried?"
+    answer = gfqa("ask", question, "--json").json
+    assert (answer["found"], answer["citations"]) == (False, [])
+    [close] = answer["closest"]
+    assert close["path"] in ("queue.md", "copy.md")
+    assert (close["start_line"], close["quote"]) == (3, "A failed job is retried after a delay.")
+    assert 0.3 <= close["score"] <= 1
+    human = gfqa("ask", question, "--no-stream")
+    assert human.out == "Not found in the documents.\n"
+    assert f"    {close['path']}:3\n        A failed job is retried after a delay.\n" in human.err
+    assert "Closest" not in gfqa("ask", question, "--no-stream", "-q").err
+    # No word in common: nothing is close.
+    assert "closest" not in gfqa("ask", "xylophone quartets?", "--json").json
+    assert "gfqa find shows" in gfqa("ask", "xylophone quartets?", "--no-stream").err
+    found = True
+    assert "closest" not in gfqa("ask", question, "--json").json
+
+
 def test_an_interrupted_question_has_nothing_to_go_on_with(
     gfqa: Callable[..., Result], project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
