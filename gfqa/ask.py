@@ -7,19 +7,20 @@ they were stored, never tokenised again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gfqa.answer import checks, prompt
+from gfqa.answer import checks, pages, prompt
 from gfqa.answer.citations import Span, locate
+from gfqa.answer.confidence import FOUND, confidence
 from gfqa.answer.generate import Generated, generate, generate_many
 from gfqa.answer.paths import unknown_paths
 from gfqa.answer.result import Answer, Citation
 from gfqa.answer.sampling import Sampling
 from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, file_of, has_changed, open_memory, restricted
-from gfqa.passages import Ranking, cite, closest, rank
+from gfqa.passages import Passage, cite, closest, page_of, rank
 from gfqa.reader import open_model
 from gfqa.reread import can_reread, read_again
 
@@ -85,7 +86,8 @@ def ask_on(
         device=reader.device,
         max_tokens=how.first_tokens(memory),
         sampling=how.sampling,
-        on_text=(lambda chunk: None) if twice else on_text,
+        # What is streamed stays: a page, or the second look, may take its place.
+        on_text=(lambda chunk: None) if twice or pages.beside_the_page(question) is not None else on_text,
         begin=memory.begin,
     )
     looked = time.monotonic() - began
@@ -170,9 +172,13 @@ def _answer(
     began = time.monotonic()
     reader = memory.reader
     ranking = rank(memory, question, first.looked) if first.looked is not None else None
+    paged = _page(memory, question)
     searched = time.monotonic()
     generated, score, read, passage = first, first.score, 0, None
-    if how.reread and can_reread(memory) and ranking is not None:
+    if paged is not None:
+        generated, score = paged[0], paged[0].score
+        on_text(generated.text)
+    elif how.reread and can_reread(memory) and ranking is not None:
         second = read_again(
             memory,
             question,
@@ -184,9 +190,13 @@ def _answer(
         )
         score, read, passage = second.score, second.tokens, second.passage
         generated = second.generated or NOTHING
+    elif pages.beside_the_page(question) is not None:
+        on_text(first.text)
     decoded = time.monotonic()
     cited: tuple[Citation, ...] = ()
-    if generated.found and ranking is not None and first.mass is not None:
+    if paged is not None:
+        cited = (paged[1],)
+    elif generated.found and ranking is not None and first.mass is not None:
         spans = cite(memory, ranking, first.mass, generated.text, how.citations, first=passage)
         cited = tuple(_citation(memory, span, generated.text) for span in spans)
     done = time.monotonic()
@@ -198,7 +208,9 @@ def _answer(
         located=reader.config.n_gold > 0,
         citations=cited,
         changed=changed,
-        closest=() if generated.found or ranking is None else tuple(_closest(memory, question, ranking)),
+        closest=()
+        if generated.found or ranking is None
+        else tuple(_place(memory, passage) for passage in closest(memory, question, ranking, CLOSEST)),
         unknown_paths=unknown_paths(generated.text, memory.documents) if memory.caches else (),
         caches=memory.caches,
         model=reader.name,
@@ -221,23 +233,35 @@ def _answer(
     )
 
 
-def _closest(memory: Memory, question: str, ranking: Ranking) -> Iterator[Citation]:
-    """Places to look at where nothing was found; their score is the share of the question's words that the passage has."""
-    for passage in closest(memory, question, ranking, CLOSEST):
-        origin = memory.origins[passage.chain]
-        yield Citation(
-            cache=passage.cache,
-            source=passage.source,
-            path=passage.path,
-            start_line=passage.line,
-            end_line=passage.line,
-            page=passage.page,
-            quote=passage.quote,
-            score=passage.score,
-            file=None if origin.cache is None else str(file_of(origin)),
-            verified=True,
-            changed=has_changed(origin),
-        )
+def _page(memory: Memory, question: str) -> tuple[Generated, Citation] | None:
+    """Where a page is asked for, that of a PDF which says most about the rest of the question; None where there is none."""
+    about = pages.beside_the_page(question)
+    best = page_of(memory, about) if about is not None else None
+    if best is None:
+        return None
+    passage, covered = best
+    score = confidence(0.5, 0.5, covered)
+    return (
+        (Generated(f"page {passage.page}", (), True, score, None), _place(memory, passage)) if score >= FOUND else None
+    )
+
+
+def _place(memory: Memory, passage: Passage) -> Citation:
+    """A passage of the search as a citation: its line that shares most with the question."""
+    origin = memory.origins[passage.chain]
+    return Citation(
+        cache=passage.cache,
+        source=passage.source,
+        path=passage.path,
+        start_line=passage.line,
+        end_line=passage.line,
+        page=passage.page,
+        quote=passage.quote,
+        score=passage.score,
+        file=None if origin.cache is None else str(file_of(origin)),
+        verified=True,
+        changed=has_changed(origin),
+    )
 
 
 def _citation(memory: Memory, span: Span, answer: str) -> Citation:

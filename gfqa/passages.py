@@ -7,6 +7,7 @@ attention mass of the question's own pass is given, both are merged.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -113,6 +114,27 @@ def closest(memory: Texts, question: str, ranking: Ranking, count: int) -> list[
         if covered[number] >= CLOSE:
             distinct.add(number, _text(memory, ranking.span(memory, number)))
     return [replace(_passage(memory, ranking, kept, question), score=float(covered[kept])) for kept in distinct.kept]
+
+
+def page_of(memory: Texts, question: str, count: int = 40) -> tuple[Passage, float] | None:
+    """The passage that stands for the page that says most about the question, by words, and the share of them that it has.
+
+    A page that speaks of it all along is meant, not one that mentions it: what the best `count` passages say is summed by
+    page. None where the page is of no PDF, or where nothing shares a word with the question.
+    """
+    ranking = rank(memory, question)
+    covered, best = ranking.evidence.coverage, [n for n in ranking.order[:count].tolist() if ranking.score[n] > 0]
+    said: dict[tuple[int, int | None], float] = defaultdict(float)
+    first: dict[tuple[int, int | None], tuple[Passage, float]] = {}
+    for number in best:
+        if covered[number] >= 0.8 * covered[best[0]]:
+            passage = _passage(memory, ranking, number, question)
+            said[passage.chain, passage.page] += float(ranking.evidence.score[number])
+            first.setdefault((passage.chain, passage.page), (passage, float(covered[number])))
+    if not said:
+        return None
+    where = max(said, key=said.__getitem__)
+    return None if where[1] is None else first[where]
 
 
 class _Distinct:

@@ -246,6 +246,24 @@ def test_a_path_that_no_cache_holds_is_told_and_the_answer_left_alone(
     assert "unknown_paths" not in gfqa("ask", "Where?", "--json").json
 
 
+def test_a_page_that_is_asked_for_is_found_by_the_search(gfqa: Run, tmp_path: Path) -> None:
+    """Whatever the model says: a random one here. A text has no pages, and what no page speaks of is not answered with one."""
+    pdfs = Path(__file__).parents[2] / "examples" / "pdfs"
+    gfqa("ingest", pdfs, "--name", "pdfs")
+    for flags in ([], ["--no-reread"], ["--no-stream"]):
+        result = gfqa("ask", "On which page is the station boat Sterna described?", "-c", "pdfs", *flags)
+        assert result.out.splitlines()[:3] == ["page 2", "", "handbook.pdf, page 2"], flags
+    answer = gfqa("ask", "On which page is the station boat Sterna described?", "-c", "pdfs", "--json").json
+    assert (answer["found"], answer["answer"], answer["citations"][0]["page"]) == (True, "page 2", 2)
+    assert "Sterna" in answer["citations"][0]["quote"]
+    nowhere = gfqa("ask", "On which page are zeppelins?", "-c", "pdfs", "--json").json
+    assert not nowhere["answer"].startswith("page ")
+    (tmp_path / "boats.txt").write_text("The station boat is called Sterna.\n")
+    gfqa("ingest", tmp_path / "boats.txt", "--name", "texts")
+    answer = gfqa("ask", "On which page is the station boat Sterna described?", "-c", "texts", "--json").json
+    assert not answer["answer"].startswith("page ")
+
+
 def test_where_nothing_is_found_the_closest_places_are_told(
     gfqa: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
