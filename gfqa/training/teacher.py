@@ -123,7 +123,9 @@ class Encoder(nn.Module):
         x = F.embedding(pieces, self._at(e, "word_embeddings_weight"))
         x = x + self._at(e, "position_embeddings_weight")[:length] + self._at(e, "token_type_embeddings_weight")[0]
         x = self._norm(x, e)
-        mask = (pieces != 0).view(n, 1, 1, length)
+        # A window without pieces sees its first place: an attention over nothing would have no defined value.
+        mask = (pieces != 0) | (torch.arange(length, device=pieces.device) == 0)
+        mask = mask.view(n, 1, 1, length)
         for i in range(self.layers):
             layer = f"encoder_layer_{i}"
             q, k, v = (

@@ -51,6 +51,7 @@ def test_the_encoder_is_a_transformer_of_torch(folder: Path) -> None:
         with torch.no_grad():
             x = layer.train()(x, src_key_padding_mask=pieces == 0)
     torch.testing.assert_close(encoder(pieces)[pieces != 0], x[pieces != 0], rtol=1e-4, atol=1e-5)
+    assert encoder(torch.zeros_like(pieces)).isfinite().all()
 
 
 def test_word_pieces_end_in_their_tokens(folder: Path) -> None:
