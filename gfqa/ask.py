@@ -172,7 +172,8 @@ def _answer(
     began = time.monotonic()
     reader = memory.reader
     ranking = rank(memory, question, first.looked) if first.looked is not None else None
-    paged = _page(memory, question)
+    about = pages.beside_the_page(question)
+    paged = _page(memory, about) if about is not None else None
     searched = time.monotonic()
     generated, score, read, passage = first, first.score, 0, None
     if paged is not None:
@@ -190,12 +191,12 @@ def _answer(
         )
         score, read, passage = second.score, second.tokens, second.passage
         generated = second.generated or NOTHING
-    elif pages.beside_the_page(question) is not None:
+    elif about is not None:
         on_text(first.text)
     decoded = time.monotonic()
     cited: tuple[Citation, ...] = ()
     if paged is not None:
-        cited = (paged[1],)
+        cited = (paged[1],)[: how.citations]
     elif generated.found and ranking is not None and first.mass is not None:
         spans = cite(memory, ranking, first.mass, generated.text, how.citations, first=passage)
         cited = tuple(_citation(memory, span, generated.text) for span in spans)
@@ -233,17 +234,13 @@ def _answer(
     )
 
 
-def _page(memory: Memory, question: str) -> tuple[Generated, Citation] | None:
-    """Where a page is asked for, that of a PDF which says most about the rest of the question; None where there is none."""
-    about = pages.beside_the_page(question)
-    best = page_of(memory, about) if about is not None else None
-    if best is None:
+def _page(memory: Memory, about: str) -> tuple[Generated, Citation] | None:
+    """The page of a PDF that says most about something; None where none says enough."""
+    best = page_of(memory, about)
+    if best is None or (score := confidence(0.5, 0.5, best[1])) < FOUND:
         return None
-    passage, covered = best
-    score = confidence(0.5, 0.5, covered)
-    return (
-        (Generated(f"page {passage.page}", (), True, score, None), _place(memory, passage)) if score >= FOUND else None
-    )
+    passage, _ = best
+    return Generated(f"page {passage.page}", (), True, score, None), _place(memory, passage)
 
 
 def _place(memory: Memory, passage: Passage) -> Citation:

@@ -34,6 +34,8 @@ AROUND = 80
 """The answer may stand so many tokens before or after the passage that led to it: about what is read again around it."""
 CLOSE = 0.3
 """A passage with a smaller share of the question's words, weighed by how rare they are, is not named as close."""
+NEARLY = 0.8
+"""Passages with this share of the best one's words of the question are of its subject too."""
 SCANNED = 20
 """Passages that say the same are looked for among so many times the number wanted."""
 ALTERNATIVES = 5
@@ -127,7 +129,7 @@ def page_of(memory: Texts, question: str, count: int = 40) -> tuple[Passage, flo
     said: dict[tuple[int, int | None], float] = defaultdict(float)
     first: dict[tuple[int, int | None], tuple[Passage, float]] = {}
     for number in best:
-        if covered[number] >= 0.8 * covered[best[0]]:
+        if covered[number] >= NEARLY * covered[best[0]]:
             passage = _passage(memory, ranking, number, question)
             said[passage.chain, passage.page] += float(ranking.evidence.score[number])
             first.setdefault((passage.chain, passage.page), (passage, float(covered[number])))

@@ -13,7 +13,7 @@ from gfqa.cachestore import DocumentEntry, Store
 from gfqa.ingest import run
 from gfqa.memory import Memory, open_memory, restricted
 from gfqa.model_folders import tokenizer_of
-from gfqa.passages import _Distinct, _indentation, find, lexical_index, look, rank
+from gfqa.passages import _Distinct, _indentation, find, lexical_index, look, page_of, rank
 from gfqa.reader import open_model
 from gfqa.shelf import Origin, Shelf
 from tests.documents.pdf_bytes import lines, pdf
@@ -157,6 +157,22 @@ def test_pages(tiny_model: Path, tmp_path: Path, home: Path) -> None:
     assert (best.page, best.line, best.start_line) == (2, None, None)
     assert best.place == "book.pdf, page 2"
     assert "harbours" in best.quote
+
+
+def test_a_page_that_speaks_of_it_all_along_is_meant(tiny_model: Path, tmp_path: Path, home: Path) -> None:
+    """Page 1 says the word first and best, page 3 often; a passage over the end of a page belongs to the page of its line."""
+    often = [f"Number {i}: boats leave the harbour when the tide allows it, and come back later." for i in range(12)]
+    pages = (["Harbour"], ["A page on zebras."], often)
+    (tmp_path / "book.pdf").write_bytes(pdf(*(lines(*page) for page in pages)))
+    (tmp_path / "text.txt").write_text("Lighthouses are no concern of the book.\n")
+    reader = open_model(tiny_model, "cpu")
+    run([tmp_path], name="c", reader=reader, home=home)
+    memory = open_memory(reader, Store.open(home), ["c"])
+    found = page_of(memory, "harbour")
+    assert found is not None
+    assert (found[0].page, found[1]) == (3, pytest.approx(1.0))
+    assert page_of(memory, "lighthouses") is None
+    assert page_of(memory, "xylophones") is None
 
 
 def test_a_chained_corpus_is_searched_too(chained_model: Path, tmp_path: Path, home: Path) -> None:

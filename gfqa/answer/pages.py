@@ -11,11 +11,13 @@ _PAGE = re.compile(
 )
 
 _SAID = re.compile(
-    r"\b(?:describ|mention|discuss|explain|cover|introduc|list|show|treat|talk|speak|deal|find|found|say|said|tell|told|appear|stand)"
-    r"\w{0,4}\b",
+    r"\b(?:described?|describes|mention(?:ed|s)?|discuss(?:ed|es)?|explain(?:ed|s)?|covered|introduce[ds]|listed|shown|talked|talks|"
+    r"dealt|found|said|says|told|tells|appears?)\b",
     re.IGNORECASE,
 )
-"""What a page does with its subject: no word of the subject."""
+"""What a page does with its subject: no word of the subject. Forms spelled out, so that a treatment stays one."""
+_LITTLE_WORDS = "a about an and are at do does for how in is it of on the there this that to was we were with you"
+_LITTLE = frozenset(_LITTLE_WORDS.split())
 
 
 def beside_the_page(question: str) -> str | None:
@@ -27,5 +29,9 @@ def beside_the_page(question: str) -> str | None:
     if not count:
         return None
     subject = _SAID.sub(" ", rest)
-    about = subject if re.search(r"\w{3,}", subject) else rest
-    return " ".join(about.split()) if re.search(r"\w{2,}", about) else None
+    about = subject if _has_content(subject) else rest
+    return " ".join(about.split()) if _has_content(about) else None
+
+
+def _has_content(text: str) -> bool:
+    return any(word not in _LITTLE for word in re.findall(r"\w{2,}", text.lower()))

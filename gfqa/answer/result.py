@@ -96,7 +96,7 @@ class Answer:
             "tokens": dict(self.tokens),
             "timing": {name: round(seconds, 4) for name, seconds in self.timing.items()},
         }
-        # Three that are there only where there is something to say.
+        # The others are there only where there is something to say.
         if self.unknown_paths:
             answer["unknown_paths"] = list(self.unknown_paths)
         if self.closest:

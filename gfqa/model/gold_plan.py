@@ -35,8 +35,7 @@ def choose_form(
     if config.rope is not None:
         order = ["materialised"]
     elif device.type == "cuda":
-        fits = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and find_spec("triton") is not None
-        order = ["sorted", "latent8"] if fits and gpu_kernels_wanted() else ["materialised"]
+        order = ["sorted", "latent8"] if kernels_take(config, dtype) else ["materialised"]
     elif dtype not in (torch.float32, torch.float64):
         order = ["materialised"]
     elif n_tokens <= SHORT_MEMORY:
@@ -62,6 +61,8 @@ def choose_form(
 def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dtype: torch.dtype) -> int:
     """Bytes of a form's tensors, temporary ones not counted."""
     size, width, layers = dtype.itemsize, config.n_embd, config.n_gold
+    # shared: what all layers have in common, where each token's bigram is and the latent forms' scaled keys.
+    shared = 16
     if form == "materialised":
         token, bigram = width * 2, width * size
     elif form == "float32":
@@ -69,8 +70,8 @@ def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dt
     elif form == "int8":
         token, bigram = width + 4, width * 2
     elif form == "sorted":
-        # A float16 scale a head; and what is shared: the bigram's number and bounds, the token's place.
-        token, bigram, shared = width + 2 * config.n_head, width * 2, 16
+        # A float16 scale a head.
+        token, bigram = width + 2 * config.n_head, width * 2
     elif form == "latent8":
         # tau, mean and deviation; both compressed keys as int8 with two float32 numbers each.
         token, bigram = config.gold_lora + 8, width * 2 + 2 * _whole(config.lora.key_value)
@@ -78,15 +79,17 @@ def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dt
     else:
         held = size if form == "latent" else 2
         token, bigram = config.gold_lora * held + 2 * size, width * held + config.lora.key_value * size
-    # What all layers share: where each token's bigram is, and the latent form's scaled keys.
-    if form not in ("sorted", "latent8"):
-        shared = 16 + (2 * (config.key_width + 1) * size + 8 if "latent" in form else 0)
+        shared += 2 * (config.key_width + 1) * size + 8
     return n_tokens * (layers * token + shared) + n_bigrams * layers * bigram
 
 
-def gpu_kernels_wanted() -> bool:
-    """Whether GFQA_GPU_KERNELS is 1: as they stand now these kernels were tested in an interpreter, not yet on a card."""
-    return os.environ.get("GFQA_GPU_KERNELS") == "1"
+def kernels_take(config: ModelConfig, dtype: torch.dtype) -> bool:
+    """Whether Triton's kernels serve such a model on a GPU.
+
+    Only with GFQA_GPU_KERNELS=1: as they stand now they were tested in an interpreter, not yet on a card.
+    """
+    fits = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and config.rope is None
+    return fits and os.environ.get("GFQA_GPU_KERNELS") == "1" and find_spec("triton") is not None
 
 
 def integer_products_are_fast() -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gfqa.kernels.gold_attention import GoldMemory, LayerMemory, Scores
 from gfqa.model.gold_memory import Tokens, exact_memory, latent_memory, quantised_memory
-from gfqa.model.gold_plan import choose_form, form_bytes
+from gfqa.model.gold_plan import choose_form, form_bytes, kernels_take
 from gfqa.model.gpu_memory import distinct_tokens, sorted_memory
 from gfqa.model.gpu_memory import latent_memory as latent_tokens
 from gfqa.model.layers import rms, rotate
@@ -106,14 +106,14 @@ def _prepare(model: LanguageModel, cache: KeyCache) -> Sequence[GoldMemory]:
     weight, n = model.emb.weight, len(cache)
     if n == 0:
         return []
-    if model.config.rope is None and (weight.device.type == "cuda" or cache.form in GPU_MAKERS):
+    on_gpu = weight.device.type == "cuda"
+    if cache.form in GPU_MAKERS or (on_gpu and cache.form is None and kernels_take(model.config, weight.dtype)):
         distinct = distinct_tokens(model, cache)
         form = cache.form or choose_form(
             model.config, n, len(distinct.pairs), weight.dtype, weight.device, cache.memory_budget
         )
-        if form in GPU_MAKERS:
-            return GPU_MAKERS[form](model, cache, tokens=distinct)
-    elif cache.form != "materialised" and weight.device.type == "cpu" and model.config.rope is None:
+        return GPU_MAKERS[form](model, cache, tokens=distinct)
+    if cache.form != "materialised" and weight.device.type == "cpu" and model.config.rope is None:
         tokens = Tokens.of(cache.ids.cpu(), cache.chain_starts.cpu(), model.config.vocab_size)
         form = cache.form or choose_form(
             model.config, n, len(tokens.first), weight.dtype, weight.device, cache.memory_budget

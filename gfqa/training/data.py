@@ -16,10 +16,10 @@ from gfqa.errors import UsageError
 from gfqa.tokenizer import load_tokenizer
 from gfqa.training.config import TrainConfig
 from gfqa.training.packs import UnitFiles
-from gfqa.training.pool import Pool
+from gfqa.training.pool import Maker, Pool
 from gfqa.training.questions import vary
 from gfqa.training.rows import Row, language_row, question_row
-from gfqa.training.synthetic_units import Maker, StreamUnits, SyntheticUnits, by_weight
+from gfqa.training.synthetic_units import StreamUnits, SyntheticUnits, by_weight
 from gfqa.training.teacher import WordPieces
 
 KINDS = ("language", "questions")

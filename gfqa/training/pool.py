@@ -115,14 +115,13 @@ class Context:
     asked_first: tuple[Question, Unit] | None = None
 
 
-Synthetic = Callable[[random.Random], list[Unit]]
+Maker = Callable[[random.Random], list[Unit]]
+"""Makes the documents of a context on the spot, or none."""
 
 
-def compose(
-    pool: Pool, shape: ContextShape, size: int, room: int, rng: random.Random, synthetic: Synthetic | None
-) -> Context:
+def compose(pool: Pool, shape: ContextShape, size: int, room: int, rng: random.Random, made: Maker | None) -> Context:
     """A context of about `size` tokens that fits into `room`, each document padded to whole chunks and taken once."""
-    planned = synthetic(rng) if synthetic is not None else []
+    planned = made(rng) if made is not None else []
     seed = planned[0] if planned else pool.seed(rng)
     queue = planned or [seed]
     asked_first = None

@@ -17,7 +17,7 @@ from gfqa.answer.prompt import answer_ids, question_ids, reread_ids
 from gfqa.tokenizer import Tokenizer
 from gfqa.training.asking import Asked, AskingShape, asked_of, surroundings
 from gfqa.training.packs import CHUNK
-from gfqa.training.pool import ContextShape, Pool, Synthetic, Unit, compose
+from gfqa.training.pool import ContextShape, Maker, Pool, Unit, compose
 
 LONGEST_QUESTION = 16 * CHUNK
 """Tokens of a question chain with its passage, twice perhaps, and answer."""
@@ -67,7 +67,7 @@ def question_row(
     tokenizer: Tokenizer,
     rng: random.Random,
     vary: Vary,
-    synthetic: Synthetic | None,
+    made: Maker | None,
     copies: int = 1,
 ) -> Row:
     """One packed question row: ids, starts [Td + Tq], targets [Tq] and the arrays of `forward.Spans`.
@@ -80,7 +80,7 @@ def question_row(
         # Log-uniform sizes: one paragraph as often as a whole row.
         largest = min(room, shape.largest_context)
         size = int(np.exp(rng.uniform(np.log(shape.smallest_context), np.log(largest + 1))))
-        context = compose(pool, shape.context, size, room, rng, synthetic)
+        context = compose(pool, shape.context, size, room, rng, made)
         if not context.units:
             break
         first = filling.position

@@ -4,13 +4,12 @@ what recurs in them."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 import numpy as np
 
 from gfqa.tokenizer import Tokenizer
 from gfqa.training.packs import CHUNK
-from gfqa.training.pool import Pool, Unit, unit_of
+from gfqa.training.pool import Maker, Pool, Unit, unit_of
 from gfqa.training.questions import synthetic
 from gfqa.training.questions.recurring import recurring
 from gfqa.training.questions.units import unit
@@ -24,8 +23,6 @@ PROSE = (".md", ".txt", ".rst", ".adoc", ".xml", ".asciidoc", ".tex", ".mdx", ".
 """Endings of the documents that are asked about: code has questions of its own."""
 BOOK, BOOKS = 1 << 16, 0.3
 """Documents of more tokens than this are novels, mostly: such a draw is taken in this share of cases."""
-
-Maker = Callable[[random.Random], list[Unit]]
 
 
 class SyntheticUnits:

@@ -17,6 +17,8 @@ from gfqa.answer.pages import beside_the_page
         ("page about tides", "tides"),
         ("at what page does chapter three begin?", "does chapter three begin?"),
         ("in which pages is it explained?", "is it explained?"),
+        ("On which page is the treatment described?", "is the treatment ?"),
+        ("which page lists the standard rates?", "lists the standard rates?"),
     ],
 )
 def test_what_a_question_for_a_page_is_about(question: str, about: str) -> None:
@@ -31,6 +33,7 @@ def test_what_a_question_for_a_page_is_about(question: str, about: str) -> None:
         "Which function renders a page?",
         "what is the default page size?",
         "On which page?",
+        "On which page is it?",
         "page",
         "",
     ],

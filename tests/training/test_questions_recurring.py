@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import re
 
 import numpy as np
 import pytest
 
 from gfqa.tokenizer import load_tokenizer
 from gfqa.training.packs import CHUNK
-from gfqa.training.questions.places import occurrences
 from gfqa.training.questions.recurring import REMOVED, recurring
 from gfqa.training.synthetic_units import StreamUnits
 
@@ -49,12 +47,12 @@ def test_every_question_takes_its_sentence_out() -> None:
 
 
 def test_a_question_shares_a_word_with_a_place_of_its_answer() -> None:
-    alone = TEXT.replace("the harbour was not built by the council, which", "an assembly").split("\n\n")
-    for seed in range(30):
-        left, qas = recurring("\n\n".join(alone), 6, random.Random(seed))
-        for qa in qas:
-            near = " ".join(left[max(0, at - 160) : at + 160] for at in occurrences(left, qa["a"][0])).lower()
-            assert any(word[:5].lower() in near for word in re.findall(r"\w{4,}", qa["q"])), qa
+    """Of two sentences about 1874 neither says anything of the other; a third word in common makes a question."""
+    filler = "Rain fell upon quiet meadows while distant shepherds slept beside their fires. " * 6
+    for ending, asked in (("quarrelling bankers founded railways", 0), ("patient masons finished towers", 1)):
+        text = f"Many patient masons began work there in 1874 without plans.\n\n{filler}\n\nDuring 1874 {ending} with money."
+        found = [qa for seed in range(30) for qa in recurring(text, 6, random.Random(seed))[1] if qa["a"] == ["1874"]]
+        assert bool(found) == bool(asked), (ending, found)
 
 
 def test_text_without_repetition_is_left_alone() -> None:

@@ -5,15 +5,16 @@ Both modules have the same functions; `launches` picks.
 
 from __future__ import annotations
 
-import os
 from types import ModuleType
 
 from torch import Tensor
 
+from gfqa.kernels.gold_attention import runs_triton
+
 
 def launches(x: Tensor) -> ModuleType:
     """The functions for tensors like x: Triton's on a GPU or in Triton's interpreter, else plain PyTorch."""
-    if x.is_cuda or os.environ.get("TRITON_INTERPRET") == "1":
+    if runs_triton(x):
         # Imported on use: a platform without Triton still has the plain form.
         from gfqa.kernels.decode_step import triton
 
