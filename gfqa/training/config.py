@@ -55,10 +55,18 @@ class TrainConfig:
     """Share of the phase over which the rate falls linearly to `final_factor`."""
     peak_factor: float = 1.0
     final_factor: float = 0.02
+    dropout: float = 0.0
+    """Share of what every block adds that is left out while training."""
     row_shape: RowShape = field(default_factory=RowShape)
     set_weights: dict[str, float] = field(default_factory=dict)
     """How often a question set seeds a context; `synthetic` and `recurring`: shares of contexts made on the
     spot, out of nothing and out of the text stream."""
+    held: tuple[str, ...] = ()
+    """Question sets of which one group in thirty (articles, repositories) is kept out and measured at the end of the phase."""
+    held_rows: int = 32
+    """Rows measured of each."""
+    held_minutes: float = 0.0
+    """How often they are measured besides; 0: at the end alone."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     teacher: str = ""
     """Folder of a sentence encoder whose token states the keys of documents are drawn towards (`teacher`); empty: none."""

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from gfqa.errors import UsageError
 from gfqa.tokenizer import load_tokenizer
 from gfqa.training.config import TrainConfig
+from gfqa.training.held import held_shape, is_held
 from gfqa.training.packs import UnitFiles
 from gfqa.training.pool import Maker, Pool
 from gfqa.training.questions import vary
@@ -26,7 +27,10 @@ KINDS = ("language", "questions")
 
 
 class Rows(Dataset[Row]):
-    """Rows of one kind ("language" or "questions") of one rank; files are opened at the first row, in each worker."""
+    """Rows of one kind of one rank; files are opened at the first row, in each worker.
+
+    kind: "language", "questions", or "held:SET", the questions of the groups of a set that are kept out of the others.
+    """
 
     def __init__(self, config: TrainConfig, kind: str, rank: int) -> None:
         self.config, self.kind, self.rank = config, kind, rank
@@ -35,9 +39,10 @@ class Rows(Dataset[Row]):
         self._word_pieces: WordPieces | None = None
 
     def __getitem__(self, i: int) -> Row:
-        rng = random.Random(f"{self.config.seed}/{self.kind}/{self.rank}/{i}")
+        held = self.kind.startswith("held:")
+        rng = random.Random(f"{self.kind}/{i}" if held else f"{self.config.seed}/{self.kind}/{self.rank}/{i}")
         row = self._language(rng) if self.kind == "language" else self._asked(rng)
-        if self.config.teacher:
+        if self.config.teacher and not held:
             length = self.config.language_length if self.kind == "language" else self.config.row_shape.documents
             row["pieces"], row["piece_at"] = self._words().windows(row["ids"][:length], row["starts"][:length])
         return row
@@ -48,6 +53,9 @@ class Rows(Dataset[Row]):
 
     def _asked(self, rng: random.Random) -> Row:
         config, shape = self.config, self.config.row_shape
+        held = self.kind.removeprefix("held:") if self.kind.startswith("held:") else ""
+        if held:
+            shape = held_shape(shape)
         if self._questions is None:
             folder = Path(config.questions)
             if not config.questions or not (folder / "index.npy").is_file():
@@ -55,9 +63,13 @@ class Rows(Dataset[Row]):
                     f"There are no units in {config.questions!r}.", hint="questions=FOLDER of opened packs."
                 )
             tokenizer = load_tokenizer(Path(config.tokenizer))
-            pool = Pool(UnitFiles(folder), tokenizer, config.set_weights, shape.documents)
-            makers: dict[str, Maker] = {"synthetic": SyntheticUnits(pool)}
-            if config.set_weights.get("recurring", 0.0) > 0:
+
+            def taken(name: str, group: str) -> bool:
+                return name == held and is_held(group) if held else name not in config.held or not is_held(group)
+
+            pool = Pool(UnitFiles(folder), tokenizer, config.set_weights, shape.documents, taken)
+            makers: dict[str, Maker] = {} if held else {"synthetic": SyntheticUnits(pool)}
+            if not held and config.set_weights.get("recurring", 0.0) > 0:
                 makers["recurring"] = StreamUnits(*self._text(), tokenizer)
             self._questions = (pool, by_weight(pool, makers))
         pool, made = self._questions

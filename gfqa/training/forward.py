@@ -7,7 +7,8 @@ documents first and question chains behind them; `spans` says which run of docum
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,15 +42,24 @@ class Spans:
     visible: Tensor
 
 
-def finch_block(block: Block, x: Tensor, starts: Tensor) -> Tensor:
-    """One Finch block over packed rows, [B, T, C] -> [B, T, C]."""
-    return block(x, BlockState(), starts)[0]
+def dropped(x: Tensor, share: Tensor) -> Tensor:
+    """Dropout with its share in a tensor: another share, none for a measurement, is not compiled anew."""
+    return x * (torch.rand_like(x, dtype=torch.float32) >= share).to(x.dtype) / (1 - share).to(x.dtype)
 
 
-def gold_block(block: Block, x: Tensor, starts: Tensor, inputs: GoldInputs, attend: Attend) -> Tensor:
-    """One GOLD block over the last Tq positions of packed rows, [B, Tq, C] -> [B, Tq, C]."""
-    x = x + block.att.train_forward(block.ln1(x), starts, inputs, attend)  # type: ignore[operator]
-    return x + block.ffn(block.ln2(x), None, starts)[0]
+def finch_block(block: Block, x: Tensor, starts: Tensor, drop: Tensor | None = None) -> Tensor:
+    """One Finch block over packed rows, [B, T, C] -> [B, T, C]; what it adds to x is dropped out by the share `drop`."""
+    y = block(x, BlockState(), starts)[0]
+    return y if drop is None else x + dropped(y - x, drop)
+
+
+def gold_block(
+    block: Block, x: Tensor, starts: Tensor, inputs: GoldInputs, attend: Attend, drop: Tensor | None = None
+) -> Tensor:
+    """One GOLD block over the last Tq positions of packed rows, [B, Tq, C] -> [B, Tq, C]; `drop` as in a Finch block."""
+    y = x + block.att.train_forward(block.ln1(x), starts, inputs, attend)  # type: ignore[operator]
+    y = y + block.ffn(block.ln2(y), None, starts)[0]
+    return y if drop is None else x + dropped(y - x, drop)
 
 
 def cross_entropy(model: LanguageModel, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,10 +70,17 @@ def cross_entropy(model: LanguageModel, x: Tensor, targets: Tensor) -> tuple[Ten
 
 
 class Forward:
-    """The packed forward pass of one model, compiled piece by piece where asked."""
+    """The packed forward pass of one model, compiled piece by piece where asked.
 
-    def __init__(self, model: LanguageModel, *, compiled: bool, flex: bool) -> None:
+    dropout: share of what each block adds, and of the embeddings that enter the first, that is left out. `measuring` is the
+    same pass without it.
+    """
+
+    def __init__(self, model: LanguageModel, *, compiled: bool, flex: bool, dropout: float = 0.0) -> None:
         self.model, self.config = model, model.config
+        device = model.emb.weight.device
+        self._drop = torch.tensor(dropout, device=device) if dropout else None
+        self._no_drop = torch.tensor(0.0, device=device)
         self.flex = flex
         wrap: Callable[[Any], Any] = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
         self._finch, self._gold, self._loss = wrap(finch_block), wrap(gold_block), wrap(cross_entropy)
@@ -76,28 +93,58 @@ class Forward:
         visible = torch.arange(1, ids.shape[1] + 1, device=ids.device).expand(ids.shape)
         inputs = self._inputs(e, compressed, starts, visible)
         for block in self._gold_blocks():
-            x = self._gold(block, x, starts, inputs, causal)
+            x = self._gold(block, x, starts, inputs, causal, self._drop)
         return *self._loss(self.model, x.flatten(0, 1), targets.flatten()), inputs.kappa
 
     def questions(
         self, ids: Tensor, starts: Tensor, targets: Tensor, spans: Spans, round_keys: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """ids, starts [B, Td + Tq], targets [B, Tq] -> (summed loss, hits [B*Tq], decompressed keys [B, Td + Tq, C])."""
+        x, kappa = self._questions(ids, starts, targets.shape[1], spans, round_keys)
+        return *self._loss(self.model, x.flatten(0, 1), targets.flatten()), kappa
+
+    def each(
+        self, ids: Tensor, starts: Tensor, targets: Tensor, spans: Spans, round_keys: bool
+    ) -> tuple[Tensor, Tensor]:
+        """As `questions`, but -log p of every target [B, Tq] and whether another token was likelier; 0, False without one."""
+        x, _ = self._questions(ids, starts, targets.shape[1], spans, round_keys)
+        losses, wrong = torch.zeros(targets.shape, device=x.device), torch.zeros_like(targets, dtype=torch.bool)
+        counted = targets >= 0
+        for chosen in counted.nonzero().split(4096):
+            at = tuple(chosen.T)
+            logits = self.model.logits(x.detach()[at]).detach().float()
+            losses[at] = F.cross_entropy(logits, targets[at], reduction="none")
+            wrong[at] = logits.argmax(dim=-1) != targets[at]
+        return losses, wrong
+
+    def _questions(
+        self, ids: Tensor, starts: Tensor, n_questions: int, spans: Spans, round_keys: bool
+    ) -> tuple[Tensor, Tensor]:
+        """(the last block's output at the question positions [B, Tq, C], decompressed keys [B, Td + Tq, C])."""
         x, e, compressed = self._lower(ids, starts, round_keys)
-        n_questions = targets.shape[1]
         inputs = self._inputs(e, compressed, starts, spans.visible)
         attend = self._question_attention(spans)
         x, starts = x[:, -n_questions:].contiguous(), starts[:, -n_questions:].contiguous()
         for block in self._gold_blocks():
             # Not compiled: `attend` holds this batch's mask, and a compiled block would be compiled anew for each.
-            x = gold_block(block, x, starts, inputs, attend)
-        chosen = targets.flatten()
-        return *self._loss(self.model, x.flatten(0, 1), chosen), inputs.kappa
+            x = gold_block(block, x, starts, inputs, attend, self._drop)
+        return x, inputs.kappa
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Inside, nothing is dropped out. Gradients are kept as ever: without them every block would be compiled anew."""
+        before, self._drop = self._drop, None if self._drop is None else self._no_drop
+        try:
+            yield
+        finally:
+            self._drop = before
 
     def _lower(self, ids: Tensor, starts: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
         e = x = self.model.embed(ids)
+        if self._drop is not None:
+            x = dropped(x, self._drop)
         for layer in range(self.config.split_layer):
-            x = self._finch(self.model.blocks[layer], x, starts)
+            x = self._finch(self.model.blocks[layer], x, starts, self._drop)
         compressed = self.model.w_kv_cache_a(x)
         if round_keys:
             # Straight through: the forward pass sees the stored form, the gradient passes as if it were not rounded.

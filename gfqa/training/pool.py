@@ -59,14 +59,24 @@ def unit_of(record: dict[str, Any], tokenizer: Tokenizer) -> Unit:
 
 
 class Pool:
-    """Units to draw from; `weights` say how often a set seeds a context (1 where not named), `largest` bounds the tokens."""
+    """Units to draw from; `weights` say how often a set seeds a context (1 where not named), `largest` bounds the tokens.
 
-    def __init__(self, files: UnitFiles, tokenizer: Tokenizer, weights: dict[str, float], largest: int) -> None:
+    taken: (set, group) -> whether the pool has its units; all of them without it.
+    """
+
+    def __init__(
+        self,
+        files: UnitFiles,
+        tokenizer: Tokenizer,
+        weights: dict[str, float],
+        largest: int,
+        taken: Callable[[str, str], bool] = lambda name, group: True,
+    ) -> None:
         self.files, self.tokenizer, self.weights = files, tokenizer, weights
         self._by_set: dict[str, list[int]] = defaultdict(list)
         self._by_group: dict[tuple[str, str], list[int]] = defaultdict(list)
         for i, (name, group) in enumerate(zip(files.sets, files.groups, strict=True)):
-            if files.length(i) <= largest:
+            if files.length(i) <= largest and taken(name, group):
                 self._by_set[name].append(i)
                 self._by_group[name, group].append(i)
         self._names = [name for name in self._by_set if weights.get(name, 1.0) > 0]

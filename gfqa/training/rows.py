@@ -18,6 +18,7 @@ from gfqa.tokenizer import Tokenizer
 from gfqa.training.asking import Asked, AskingShape, asked_of, surroundings
 from gfqa.training.packs import CHUNK
 from gfqa.training.pool import ContextShape, Maker, Pool, Unit, compose
+from gfqa.training.questions.units import PROSE_KINDS
 
 LONGEST_QUESTION = 16 * CHUNK
 """Tokens of a question chain with its passage, twice perhaps, and answer."""
@@ -57,6 +58,9 @@ class RowShape:
     least_questions: int = 5
     vary: float = 0.35
     """How often a question is put the way people type."""
+    noise: float = 0.0
+    """Share of the tokens of prose, answers aside, that are another of the document's tokens: which words stand around an
+    answer cannot be learnt by heart then."""
     context: ContextShape = field(default_factory=ContextShape)
     asking: AskingShape = field(default_factory=AskingShape)
 
@@ -83,6 +87,8 @@ def question_row(
         context = compose(pool, shape.context, size, room, rng, made)
         if not context.units:
             break
+        if shape.noise:
+            context.units[:] = [_noisy(unit, shape.noise, rng) for unit in context.units]
         first = filling.position
         places = filling.read(context.units)
         share = max(
@@ -91,6 +97,20 @@ def question_row(
         for asked in asked_of(pool, context, share, shape.asking, rng):
             filling.ask(asked, vary(asked.question, rng), first, places)
     return filling.row()
+
+
+def _noisy(unit: Unit, share: float, rng: random.Random) -> Unit:
+    """Prose with a share of its tokens replaced, answers and the header aside; anything else as it is."""
+    if not any(qa["kind"] in PROSE_KINDS for qa in unit.qas):
+        return unit
+    n, draw = len(unit.ids), np.random.default_rng(rng.getrandbits(64))
+    chosen = draw.random(n) < share
+    chosen[: unit.header] = False
+    for qa in unit.qas:
+        # An answer has at most a token for every two of its characters, or nearly.
+        chosen[max(qa["at"] - 1, 0) : qa["at"] + 3 + max(len(answer) for answer in qa["a"]) // 2] = False
+    ids = np.where(chosen, unit.ids[draw.integers(unit.header, n, n)] if n > unit.header else unit.ids, unit.ids)
+    return Unit(ids.astype(np.uint16), unit.header, unit.path, unit.qas, unit.set, unit.group, unit.tokenizer)
 
 
 class _Filling:

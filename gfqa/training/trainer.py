@@ -24,8 +24,9 @@ from gfqa.model.config import ModelConfig
 from gfqa.model.init import init_weights
 from gfqa.model.language_model import LanguageModel
 from gfqa.training.config import TrainConfig
-from gfqa.training.data import KINDS, Batches
+from gfqa.training.data import KINDS, Batches, Rows
 from gfqa.training.forward import Forward, Spans
+from gfqa.training.held import HeldQuestions
 from gfqa.training.meter import Meter, Work, peak_of
 from gfqa.training.optimizer import Optimizer
 from gfqa.training.teacher import Teacher
@@ -89,11 +90,24 @@ class Trainer:
         positions = dict.fromkeys(KINDS, 0)
         if resume is not None:
             positions = self._take_up(resume)
-        self._forward = Forward(self.model, compiled=config.compiled and cuda, flex=config.flex and cuda)
+        self._forward = Forward(
+            self.model, compiled=config.compiled and cuda, flex=config.flex and cuda, dropout=config.dropout
+        )
         rows = {"language": config.language_rows, "questions": config.question_rows}
         used = {kind_of(config, step) for step in range(2000)}
         self._batches = {
             kind: Batches(config, kind, rows[kind], self.rank, self.device, positions[kind]) for kind in sorted(used)
+        }
+        self._held = {
+            name: HeldQuestions(
+                Rows(config, f"held:{name}", self.rank),
+                config.held_rows,
+                config.question_rows,
+                self.rank,
+                self.world,
+                config.workers,
+            )
+            for name in (config.held if config.question_rows else ())
         }
         self._work, self._meter = Work(self.model), Meter(self.world, peak_of(self.device))
         self._log: list[dict[str, Any]] = []
@@ -101,7 +115,7 @@ class Trainer:
     def run(self, until: int | None = None) -> bool:
         """Train to the end of the phase, or to step `until`; True where the phase is done."""
         config = self.config
-        saved = time.monotonic()
+        saved = measured = time.monotonic()
         while self.progress < 1.0 and not self._stopping and (until is None or self.step < until):
             self.optimizer.round_weights = self.progress >= config.round_weights_from
             kind = kind_of(config, self.step)
@@ -120,7 +134,30 @@ class Trainer:
             if config.checkpoint_minutes and time.monotonic() - saved > config.checkpoint_minutes * 60:
                 self.save_state(Path(config.out + "-state"))
                 saved = time.monotonic()
+            if config.held_minutes and time.monotonic() - measured > config.held_minutes * 60:
+                self._measure_held()
+                measured = time.monotonic()
+        self._measure_held()
         return self.progress >= 1.0
+
+    def _measure_held(self) -> None:
+        """A line for every set of which groups are kept out: how many of their questions are answered exactly."""
+
+        def ask(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            with self._forward.measuring():
+                return self._forward.each(batch["ids"], batch["starts"], batch["targets"], spans_of(batch), keys)
+
+        keys = self.config.round_keys
+        for name, questions in self._held.items():
+            line = {
+                "held": name,
+                "step": self.step,
+                "minutes": round(self._minutes(), 2),
+                **questions.measure(ask, self.device),
+            }
+            self._log.append(line)
+            if self.rank == 0:
+                self.emit(line)
 
     def save_weights(self) -> None:
         """Write the weights of the phase to `out`, in the shipped form where it was trained in it."""
@@ -181,8 +218,7 @@ class Trainer:
             loss, _, kappa = self._forward.language(batch["ids"], batch["starts"], targets, keys)
             work = self._work.of(rows, length, length, length / 2)
         else:
-            spans = Spans(batch["document"], batch["first"], batch["last"], batch["chain"], batch["visible"])
-            loss, hits, kappa = self._forward.questions(batch["ids"], batch["starts"], targets, spans, keys)
+            loss, hits, kappa = self._forward.questions(batch["ids"], batch["starts"], targets, spans_of(batch), keys)
             wrong = (counted & ~hits.view_as(targets)).int()
             # A question is answered exactly when no token of its chain is wrong.
             chain = torch.where(counted, batch["chain"].long(), 0)
@@ -237,6 +273,11 @@ class Trainer:
 
     def _shard_bytes(self) -> int:
         return int(self.config.shard_size * MEGABYTE)
+
+
+def spans_of(batch: dict[str, Tensor]) -> Spans:
+    """Who sees whom in a batch of question rows."""
+    return Spans(batch["document"], batch["first"], batch["last"], batch["chain"], batch["visible"])
 
 
 def _plain(value: Any) -> Any:

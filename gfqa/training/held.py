@@ -1,0 +1,88 @@
+"""Questions of groups that are kept out of training: whether what is learnt holds for articles and repositories never seen.
+
+The same rows every time, of the groups kept out alone: at first sight and with the passage read again, every question with
+an answer in its context, as it was written and over text as it stands.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gfqa.training.rows import RowShape
+
+HELD_ONE_IN = 30
+"""Of this many groups of a held set one is kept out."""
+FIRST_SIGHT = 128
+"""Tokens of a question chain before its answer, at most, where no passage is read again."""
+
+Ask = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
+"""A batch -> (-log p of every target [B, Tq], whether the most likely token was another one, bool [B, Tq])."""
+
+
+def is_held(group: str) -> bool:
+    """Whether a group of a held set is kept out, the same in every run."""
+    return int.from_bytes(hashlib.blake2b(group.encode(), digest_size=8).digest(), "little") % HELD_ONE_IN == 0
+
+
+def held_shape(shape: RowShape) -> RowShape:
+    """The rows of the measurement: those of training, undisturbed, half of the questions read again."""
+    asking = dataclasses.replace(shape.asking, unanswerable=0.0, wrong_passage=0.0, reread=0.5, backward=1.0)
+    return dataclasses.replace(shape, vary=0.0, noise=0.0, asking=asking)
+
+
+class HeldQuestions:
+    """Rows of one set, this rank's share of them, and how many of its questions a model answers without a wrong token."""
+
+    def __init__(self, rows: Dataset[Any], count: int, size: int, rank: int, world: int, workers: int) -> None:
+        """rows: a data set of single rows; count: rows of all ranks; size: rows a batch, the last filled with its first."""
+        self._rows, self._world, self._workers = rows, world, workers
+        mine = list(range(rank, count, world))
+        mine += mine[:1] * (-len(mine) % size)
+        self._numbers = [mine[i : i + size] for i in range(0, len(mine), size)]
+        self._batches: list[dict[str, Tensor]] = []
+
+    def _made(self) -> list[dict[str, Tensor]]:
+        """The batches, put together when they are first needed."""
+        if not self._batches:
+            self._batches = list(DataLoader(self._rows, batch_sampler=self._numbers, num_workers=self._workers))
+        return self._batches
+
+    def measure(self, ask: Ask, device: torch.device) -> dict[str, float]:
+        """questions; exact and loss (nats a question) at first sight, and the same of those read again."""
+        sums = torch.zeros(2, 3, dtype=torch.float64, device=device)
+        for batch in self._made():
+            batch = {name: t.to(device) for name, t in batch.items()}
+            losses, wrong = ask(batch)
+            counted, chain = batch["targets"] >= 0, batch["chain"].long()
+            slots = torch.zeros(chain.shape, device=device)
+            asked, missed, cost = (
+                slots.scatter_add(1, torch.where(counted, chain, 0), value.float() * counted)
+                for value in (counted, wrong, losses)
+            )
+            at = torch.arange(chain.shape[1], device=device).expand(chain.shape)
+            before = torch.where(counted, at - chain, chain.shape[1])
+            first = torch.full_like(slots, chain.shape[1]).scatter_reduce(
+                1, torch.where(counted, chain, 0), before.float(), "amin"
+            )
+            for form, chosen in enumerate((first < FIRST_SIGHT, first >= FIRST_SIGHT)):
+                chosen = chosen & (asked > 0)
+                sums[form] += torch.stack((chosen.sum(), (chosen & (missed == 0)).sum(), cost[chosen].sum())).double()
+        if self._world > 1:
+            dist.all_reduce(sums)
+        (first_n, first_exact, first_cost), (again_n, again_exact, again_cost) = sums.tolist()
+        return {
+            "questions": int(first_n),
+            "exact": round(first_exact / max(first_n, 1), 4),
+            "loss": round(first_cost / max(first_n, 1), 4),
+            "reread": int(again_n),
+            "reread_exact": round(again_exact / max(again_n, 1), 4),
+            "reread_loss": round(again_cost / max(again_n, 1), 4),
+        }

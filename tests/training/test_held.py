@@ -1,0 +1,112 @@
+"""Groups kept out of training are measured, and nothing else is; dropout and noise leave measurements alone."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from gfqa.tokenizer import load_tokenizer
+from gfqa.training import held
+from gfqa.training.config import load_config
+from gfqa.training.data import Rows
+from gfqa.training.forward import Forward
+from gfqa.training.packs import UnitFiles
+from gfqa.training.pool import Pool
+from gfqa.training.rows import _noisy
+from gfqa.training.trainer import Trainer
+from tests.training.kit import MODEL, TOKENIZER, opened
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.setattr(held, "HELD_ONE_IN", 1)
+    config = load_config([])
+    for name, value in opened(tmp_path).items():
+        setattr(config, name, value)
+    config.model, config.held, config.held_rows, config.workers = dict(MODEL), ("squad",), 3, 0
+    config.row_shape.documents = config.row_shape.questions = 2048
+    config.language_rows, config.question_rows, config.steps, config.out = 0, 2, 2, str(tmp_path / "out")
+    config.set_weights = {"synthetic": 0.0}
+    return config
+
+
+def test_held_groups_are_measured_and_never_trained_on(config):
+    names = {"squad": set(), "code": set()}
+    pool_of = {}
+    for kind in ("questions", "held:squad"):
+        rows = Rows(config, kind, 0)
+        assert rows[0]["ids"].shape == (4096,)
+        pool_of[kind] = rows._questions[0]
+        names[kind] = set(pool_of[kind]._by_set)
+    assert names["questions"] == {"code"}
+    assert names["held:squad"] == {"squad"}
+
+
+def test_held_questions_are_the_same_rows_whatever_the_seed(config):
+    first = Rows(config, "held:squad", 0)[1]
+    config.seed = 5
+    assert all(np.array_equal(first[name], value) for name, value in Rows(config, "held:squad", 1)[1].items())
+
+
+def test_a_measurement_counts_what_is_asked_and_what_is_right(config):
+    lines = []
+    trainer = Trainer(config, lines.append)
+    trainer.run()
+    [line] = [line for line in lines if "held" in line]
+    rows = Rows(config, "held:squad", 0)
+    chains = sum(len(set(rows[i]["chain"][rows[i]["targets"] >= 0])) for i in (0, 1, 2, 0))
+    assert line["questions"] + line["reread"] == chains > 0
+    assert line["exact"] == line["reread_exact"] == 0.0
+    assert line["loss"] > 5
+
+    def right(batch):
+        return torch.zeros(batch["targets"].shape), torch.zeros_like(batch["targets"], dtype=torch.bool)
+
+    def one_token_wrong(batch):
+        wrong = batch["targets"] >= 0
+        return wrong.float(), wrong & (torch.cumsum(wrong, 1) == 1)
+
+    measured = trainer._held["squad"].measure(right, torch.device("cpu"))
+    assert (measured["exact"], measured["reread_exact"], measured["loss"]) == (1.0, 1.0, 0.0)
+    measured = trainer._held["squad"].measure(one_token_wrong, torch.device("cpu"))
+    exact = measured["questions"] * measured["exact"] + measured["reread"] * measured["reread_exact"]
+    assert round(exact) == chains - 4
+    assert max(measured["loss"], measured["reread_loss"]) > 1
+
+
+def test_dropout_changes_training_and_no_measurement(config):
+    trainer = Trainer(config)
+    batch = next(iter(trainer._batches.values())).next()
+    plain = Forward(trainer.model, compiled=False, flex=False)
+    dropping = Forward(trainer.model, compiled=False, flex=False, dropout=0.3)
+    from gfqa.training.trainer import spans_of
+
+    arguments = (batch["ids"], batch["starts"], batch["targets"], spans_of(batch), False)
+    expected = plain.questions(*arguments)[0]
+    assert not torch.allclose(dropping.questions(*arguments)[0], expected, rtol=1e-4)
+    with dropping.measuring():
+        assert torch.allclose(dropping.questions(*arguments)[0], expected, rtol=1e-5)
+        each, wrong = dropping.each(*arguments)
+    assert torch.allclose(each.sum(), expected, rtol=1e-4)
+    hits = plain.questions(*arguments)[1].view_as(wrong)
+    counted = batch["targets"] >= 0
+    assert torch.equal(wrong[counted], ~hits[counted])
+
+
+def test_noise_leaves_the_header_and_the_answers_alone(config, tmp_path):
+    tokenizer = load_tokenizer(TOKENIZER)
+    pool = Pool(UnitFiles(tmp_path / "units"), tokenizer, {}, 4096)
+    rng = random.Random(3)
+    units = [pool.unit(i) for i in range(len(pool.files))]
+    for unit in units:
+        noisy = _noisy(unit, 0.3, rng)
+        changed = (noisy.ids != unit.ids).mean()
+        if unit.set != "squad":
+            assert changed == 0
+            continue
+        assert 0.2 < changed < 0.4
+        assert np.array_equal(noisy.ids[: unit.header], unit.ids[: unit.header])
+        assert all(answer in noisy.text for qa in unit.qas for answer in qa["a"])
