@@ -56,7 +56,7 @@ class TrainConfig:
     peak_factor: float = 1.0
     final_factor: float = 0.02
     dropout: float = 0.0
-    """Share of what every block adds that is left out while training."""
+    """Share of what every block adds that is left out of question rows while training."""
     row_shape: RowShape = field(default_factory=RowShape)
     set_weights: dict[str, float] = field(default_factory=dict)
     """How often a question set seeds a context; `synthetic` and `recurring`: shares of contexts made on the
@@ -172,6 +172,8 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
         return {key: _typed(inner, item, f"{name}.{key}") for key, item in value.items()}
     if origin is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(kind)
+        if inner[-1] is Ellipsis:
+            inner = inner[:1] * len(value)
         if len(inner) == len(value):
             return tuple(_typed(one, item, name) for one, item in zip(inner, value))
     if kind is Any or (kind is float and type(value) is int):

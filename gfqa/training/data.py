@@ -68,6 +68,8 @@ class Rows(Dataset[Row]):
                 return name == held and is_held(group) if held else name not in config.held or not is_held(group)
 
             pool = Pool(UnitFiles(folder), tokenizer, config.set_weights, shape.documents, taken)
+            if not pool.sets:
+                raise UsageError(f"{folder} has no units of the groups of {held or 'any set'} that are wanted.")
             makers: dict[str, Maker] = {} if held else {"synthetic": SyntheticUnits(pool)}
             if not held and config.set_weights.get("recurring", 0.0) > 0:
                 makers["recurring"] = StreamUnits(*self._text(), tokenizer)

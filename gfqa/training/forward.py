@@ -72,8 +72,8 @@ def cross_entropy(model: LanguageModel, x: Tensor, targets: Tensor) -> tuple[Ten
 class Forward:
     """The packed forward pass of one model, compiled piece by piece where asked.
 
-    dropout: share of what each block adds, and of the embeddings that enter the first, that is left out. `measuring` is the
-    same pass without it.
+    dropout: share of what each block adds, and of the embeddings that enter the first, that is left out of question rows:
+    language rows are far from learnt by heart. `measuring` is the same pass without it.
     """
 
     def __init__(self, model: LanguageModel, *, compiled: bool, flex: bool, dropout: float = 0.0) -> None:
@@ -89,11 +89,12 @@ class Forward:
 
     def language(self, ids: Tensor, starts: Tensor, targets: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
         """ids, targets [B, T], starts bool [B, T] -> (summed loss, hits [B*T], decompressed keys [B, T, C])."""
-        x, e, compressed = self._lower(ids, starts, round_keys)
+        drop = None if self._drop is None else self._no_drop
+        x, e, compressed = self._lower(ids, starts, round_keys, drop)
         visible = torch.arange(1, ids.shape[1] + 1, device=ids.device).expand(ids.shape)
         inputs = self._inputs(e, compressed, starts, visible)
         for block in self._gold_blocks():
-            x = self._gold(block, x, starts, inputs, causal, self._drop)
+            x = self._gold(block, x, starts, inputs, causal, drop)
         return *self._loss(self.model, x.flatten(0, 1), targets.flatten()), inputs.kappa
 
     def questions(
@@ -121,7 +122,7 @@ class Forward:
         self, ids: Tensor, starts: Tensor, n_questions: int, spans: Spans, round_keys: bool
     ) -> tuple[Tensor, Tensor]:
         """(the last block's output at the question positions [B, Tq, C], decompressed keys [B, Td + Tq, C])."""
-        x, e, compressed = self._lower(ids, starts, round_keys)
+        x, e, compressed = self._lower(ids, starts, round_keys, self._drop)
         inputs = self._inputs(e, compressed, starts, spans.visible)
         attend = self._question_attention(spans)
         x, starts = x[:, -n_questions:].contiguous(), starts[:, -n_questions:].contiguous()
@@ -139,12 +140,14 @@ class Forward:
         finally:
             self._drop = before
 
-    def _lower(self, ids: Tensor, starts: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _lower(
+        self, ids: Tensor, starts: Tensor, round_keys: bool, drop: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         e = x = self.model.embed(ids)
-        if self._drop is not None:
-            x = dropped(x, self._drop)
+        if drop is not None:
+            x = dropped(x, drop)
         for layer in range(self.config.split_layer):
-            x = self._finch(self.model.blocks[layer], x, starts, self._drop)
+            x = self._finch(self.model.blocks[layer], x, starts, drop)
         compressed = self.model.w_kv_cache_a(x)
         if round_keys:
             # Straight through: the forward pass sees the stored form, the gradient passes as if it were not rounded.

@@ -82,6 +82,11 @@ class Pool:
         self._names = [name for name in self._by_set if weights.get(name, 1.0) > 0]
         self._name_weights = [weights.get(name, 1.0) for name in self._names]
 
+    @property
+    def sets(self) -> list[str]:
+        """The sets that seed contexts."""
+        return list(self._names)
+
     def unit(self, i: int) -> Unit:
         """Unit number i of the files."""
         record, files = self.files.record(i), self.files

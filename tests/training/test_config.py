@@ -68,3 +68,10 @@ def test_every_preset_loads(preset: str) -> None:
     config = load_config(["reader", preset])
     assert ModelConfig.from_dict(config.model).key_width == 28
     assert config.row_shape.documents % 64 == config.row_shape.questions % 64 == config.language_length % 64 == 0
+
+
+def test_a_list_of_any_length_is_typed_throughout():
+    assert load_config([], ['held=["squad", "code"]']).held == ("squad", "code")
+    assert load_config([], ["held=[]"]).held == ()
+    with pytest.raises(UsageError, match="held takes a value of type str"):
+        load_config([], ["held=[1]"])

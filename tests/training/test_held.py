@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from gfqa.errors import UsageError
 from gfqa.tokenizer import load_tokenizer
 from gfqa.training import held
 from gfqa.training.config import load_config
@@ -40,7 +41,7 @@ def test_held_groups_are_measured_and_never_trained_on(config):
         rows = Rows(config, kind, 0)
         assert rows[0]["ids"].shape == (4096,)
         pool_of[kind] = rows._questions[0]
-        names[kind] = set(pool_of[kind]._by_set)
+        names[kind] = set(pool_of[kind].sets)
     assert names["questions"] == {"code"}
     assert names["held:squad"] == {"squad"}
 
@@ -110,3 +111,9 @@ def test_noise_leaves_the_header_and_the_answers_alone(config, tmp_path):
         assert 0.2 < changed < 0.4
         assert np.array_equal(noisy.ids[: unit.header], unit.ids[: unit.header])
         assert all(answer in noisy.text for qa in unit.qas for answer in qa["a"])
+
+
+def test_a_set_of_which_no_group_is_kept_out_is_refused(config, monkeypatch):
+    monkeypatch.setattr(held, "HELD_ONE_IN", 1 << 60)
+    with pytest.raises(UsageError, match="no units of the groups of squad"):
+        Rows(config, "held:squad", 0)[0]
