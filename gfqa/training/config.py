@@ -43,7 +43,9 @@ class TrainConfig:
     language_length: int = 4096
     question_rows: int = 0
     language_share: float = 0.15
-    """Share of the steps on language rows where there are question rows too."""
+    """Share of the steps on language rows where there are question rows too, at the beginning of the phase."""
+    language_share_end: float | None = None
+    """The share at its end, which it moves to linearly; None: the same throughout."""
     cut_share: float = 0.35
     """Share of language rows cut into chains that begin from nothing."""
     round_keys: bool = False
@@ -166,6 +168,8 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
     """`value` as the type of a field; an int will do for a float, nothing else is converted."""
     if dataclasses.is_dataclass(kind):
         return _fill(kind, value, name + ".")
+    if isinstance(kind, types.UnionType):  # with None, the only union there is
+        return None if value is None else _typed(typing.get_args(kind)[0], value, name)
     origin = typing.get_origin(kind)
     if origin is dict and isinstance(value, dict):
         inner = typing.get_args(kind)[1]

@@ -7,7 +7,6 @@ weights that come out are those of an uninterrupted phase, bit for bit where the
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -42,14 +41,12 @@ def rate_factor(config: TrainConfig, step: int, progress: float) -> float:
     return config.peak_factor * factor * min(1.0, (step + 1) / max(config.warmup_steps, 1))
 
 
-def kind_of(config: TrainConfig, step: int) -> str:
-    """Which rows a step reads: `language_share` of the steps, evenly spread, where both kinds are configured."""
-    if not config.question_rows:
-        return "language"
-    if not config.language_rows:
-        return "questions"
-    share = config.language_share
-    return "language" if math.floor((step + 1) * share) > math.floor(step * share) else "questions"
+def language_share(config: TrainConfig, progress: float) -> float:
+    """The share of steps on language rows at this point of the phase, 0..1."""
+    if not config.question_rows or not config.language_rows:
+        return float(not config.question_rows)
+    end = config.language_share if config.language_share_end is None else config.language_share_end
+    return config.language_share + (end - config.language_share) * min(progress, 1.0)
 
 
 def new_model(config: TrainConfig, device: torch.device) -> LanguageModel:
@@ -86,7 +83,7 @@ class Trainer:
         beside = [] if self._teacher is None else [("teacher.projection", self._teacher.projection)]
         self.optimizer = Optimizer(self.model, config.optimizer, beside)
         self._trained = [*self.model.parameters(), *(parameter for _, parameter in beside)]
-        self.step, self.tokens, self.progress, self._elapsed = 0, 0, 0.0, 0.0
+        self.step, self.tokens, self.progress, self._elapsed, self._language_due = 0, 0, 0.0, 0.0, 0.0
         positions = dict.fromkeys(KINDS, 0)
         if resume is not None:
             positions = self._take_up(resume)
@@ -94,9 +91,12 @@ class Trainer:
             self.model, compiled=config.compiled and cuda, flex=config.flex and cuda, dropout=config.dropout
         )
         rows = {"language": config.language_rows, "questions": config.question_rows}
-        used = {kind_of(config, step) for step in range(2000)}
+        shares = [language_share(config, progress) for progress in (0.0, 1.0)]
+        used = {"language": max(shares) > 0, "questions": min(shares) < 1}
         self._batches = {
-            kind: Batches(config, kind, rows[kind], self.rank, self.device, positions[kind]) for kind in sorted(used)
+            kind: Batches(config, kind, rows[kind], self.rank, self.device, positions[kind])
+            for kind in KINDS
+            if used[kind]
         }
         self._held = {
             name: HeldQuestions(
@@ -118,7 +118,10 @@ class Trainer:
         saved = measured = time.monotonic()
         while self.progress < 1.0 and not self._stopping and (until is None or self.step < until):
             self.optimizer.round_weights = self.progress >= config.round_weights_from
-            kind = kind_of(config, self.step)
+            kind = self._next_kind()
+            if config.dropout:
+                # What is dropped follows from the step and the rank alone, so that a resumed phase drops the same.
+                torch.manual_seed((config.seed * self.world + self.rank) * 1_000_003 + self.step)
             for _ in range(config.accumulate):
                 batch = self._batches[kind].next()
                 (self._losses(batch, kind) / config.accumulate).backward()
@@ -139,6 +142,14 @@ class Trainer:
                 measured = time.monotonic()
         self._measure_held()
         return self.progress >= 1.0
+
+    def _next_kind(self) -> str:
+        """Which rows the next step reads: the share of the moment adds up, and a whole one is a step on language."""
+        self._language_due += language_share(self.config, self.progress)
+        if self._language_due < 1:
+            return "questions"
+        self._language_due -= 1
+        return "language"
 
     def _measure_held(self) -> None:
         """A line for every set of which groups are kept out: how many of their questions are answered exactly."""
@@ -179,6 +190,7 @@ class Trainer:
                 "optimizer_steps": self.optimizer.steps,
                 "tokens": self.tokens,
                 "progress": self.progress,
+                "language_due": self._language_due,
                 "round_weights": self.optimizer.round_weights,
                 "minutes": self._minutes(),
                 "positions": {kind: batches.position for kind, batches in self._batches.items()},
@@ -206,6 +218,7 @@ class Trainer:
         self.step, self.tokens, self.progress = about["step"], about["tokens"], about["progress"]
         self.optimizer.steps, self._elapsed = about["optimizer_steps"], about["minutes"]
         self.optimizer.round_weights = about["round_weights"]
+        self._language_due = about["language_due"]
         self.optimizer.publish()
         return dict.fromkeys(KINDS, 0) | about["positions"]
 

@@ -75,3 +75,10 @@ def test_a_list_of_any_length_is_typed_throughout():
     assert load_config([], ["held=[]"]).held == ()
     with pytest.raises(UsageError, match="held takes a value of type str"):
         load_config([], ["held=[1]"])
+
+
+def test_a_setting_that_may_be_none():
+    assert load_config([], ["language_share_end=0.2"]).language_share_end == 0.2
+    assert load_config([], ["language_share_end=null"]).language_share_end is None
+    with pytest.raises(UsageError, match="language_share_end takes a value of type float"):
+        load_config([], ['language_share_end="half"'])

@@ -155,7 +155,7 @@ def test_a_start_hides_the_earlier_chain_from_the_recurrence():
     starts = torch.zeros(1, 128, dtype=torch.bool)
     starts[:, ::CHUNK] = True
     forward = Forward(model, compiled=False, flex=False)
-    x, _, compressed = forward._lower(ids, starts, False)
+    x, _, compressed = forward._lower(ids, starts, False, None)
     alone, _ = model.prefill(ids[:, CHUNK:])
     torch.testing.assert_close(compressed[:, CHUNK:], alone, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(compressed[:, CHUNK:], model.prefill(ids)[0][:, CHUNK:], atol=1e-4)

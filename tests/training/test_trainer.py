@@ -18,7 +18,7 @@ from gfqa.training.config import TrainConfig, load_config
 from gfqa.training.loop import train
 from gfqa.training.optimizer import OptimizerConfig, shipped_form
 from gfqa.training.rows import RowShape
-from gfqa.training.trainer import Trainer, kind_of, rate_factor
+from gfqa.training.trainer import Trainer, rate_factor
 from gfqa.training.weights import load_shards, load_weights
 
 from .kit import MODEL, add_word_pieces, opened, tiny_teacher
@@ -48,7 +48,14 @@ def test_resumed_is_uninterrupted(data: dict[str, str], tmp_path: Path, taught: 
     teacher = str(add_word_pieces(tiny_teacher(tmp_path))) if taught else ""
     shape = RowShape(documents=192, questions=256, smallest_context=64)
     config = phase(
-        data, tmp_path / "out", round_weights_from=0.5, teacher=teacher, language_length=192, row_shape=shape
+        data,
+        tmp_path / "out",
+        round_weights_from=0.5,
+        teacher=teacher,
+        language_length=192,
+        row_shape=shape,
+        dropout=0.1,
+        language_share_end=0.6,
     )
     whole = Trainer(config)
     assert whole.run()
@@ -128,11 +135,26 @@ def test_a_shard_holds_what_it_may(data: dict[str, str], tmp_path: Path) -> None
     assert max(sizes) <= max(largest, 0.25 * 2**20) + 20_000
 
 
-def test_schedule_and_mixture() -> None:
+def kinds_of(trainer: Trainer, steps: int) -> list[str]:
+    kinds = []
+    for step in range(steps):
+        trainer.progress = step / steps
+        kinds.append(trainer._next_kind())
+    return kinds
+
+
+def test_the_mixture_is_what_was_asked_for_and_moves(data: dict[str, str], tmp_path: Path) -> None:
+    assert kinds_of(Trainer(phase(data, tmp_path / "a", language_share=0.25)), 1000).count("language") == 250
+    moving = kinds_of(Trainer(phase(data, tmp_path / "b", language_share=0.9, language_share_end=0.1)), 1000)
+    assert abs(moving.count("language") - 500) <= 1
+    assert moving[:100].count("language") > 80
+    assert moving[-100:].count("language") < 20
+    assert set(kinds_of(Trainer(phase(data, tmp_path / "c", question_rows=0)), 10)) == {"language"}
+    assert set(kinds_of(Trainer(phase(data, tmp_path / "d", language_rows=0)), 10)) == {"questions"}
+
+
+def test_the_rate_falls_at_the_end() -> None:
     config = load_config(["reader", "questions"])
-    kinds = [kind_of(config, step) for step in range(1000)]
-    assert abs(kinds.count("language") / 1000 - config.language_share) < 0.002
-    assert kind_of(dataclasses.replace(config, question_rows=0), 3) == "language"
     factors = [rate_factor(config, 500, progress) for progress in (0.0, 1 - config.cooldown, 1.0)]
     assert factors[0] == factors[1] == config.peak_factor
     assert factors[2] == pytest.approx(config.peak_factor * config.final_factor)

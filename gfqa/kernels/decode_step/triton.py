@@ -28,7 +28,7 @@ class Launch:
     warps: int = 4
     spread: int = 128
     lines: int = 8
-    early: bool = False
+    early: bool = True
     mix_apart: int = 1024
 
 

@@ -38,7 +38,7 @@ class Launch:
     value_rows: int = 64
     warps: int = 4
     stages: int = 3
-    per_processor: int = 4
+    per_processor: int = 8
     integer: bool = True
     keys_first: bool = True
     ahead: bool = True
