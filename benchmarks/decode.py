@@ -402,14 +402,14 @@ def step(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None
 
                 def run(label: str = label, how: dict[str, Any] = how) -> None:
                     options = {"want_mass": False, "fused": True, "attend": attend(layers[0]), **how}
-                    step_form.LAUNCH.early = options.pop("early", False)
+                    before, step_form.LAUNCH.early = step_form.LAUNCH.early, options.pop("early", False)
                     if options["attend"] is None:
                         options["attend"] = no_attention
                     try:
                         decode = DecodeStep(model, state, layers, 2 if bench.tiny else 128, **options)
                         ms = bench.milliseconds(lambda number: decode(number % bench.vocab))
                     finally:
-                        step_form.LAUNCH.early = False
+                        step_form.LAUNCH.early = before
                     read = weights if "no attention" in label else n_bytes
                     bench.report("step", size, len(cache), f"{name}, {label}", ms, read, error=error,
                                  tokens_per_s=round(1e3 / ms))  # fmt: skip
