@@ -1,5 +1,5 @@
-"""Units made while packing: needles, pairs, variables and facts in fresh haystacks; windows of the text stream, asked about
-what recurs in them."""
+"""Units made while packing: needles, pairs, variables, facts and tables in fresh haystacks; windows of the text stream, asked
+about what recurs in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gfqa.training.questions import synthetic
 from gfqa.training.questions.recurring import recurring
 from gfqa.training.questions.units import unit
 
-MAKERS = ("needle", "kv", "variable", "facts")
+MAKERS = ("needle", "kv", "variable", "facts", "table")
 SMALLEST, LARGEST = 512, 6144
 """Tokens of a window of the text stream."""
 TOKENS_A_QUESTION = 100

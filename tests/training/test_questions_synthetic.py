@@ -6,11 +6,11 @@ import random
 
 import pytest
 
-from gfqa.training.questions import synthetic
+from gfqa.training.questions import synthetic, tables
 from gfqa.training.questions.vocabulary import Words, distinct, split_templates
 
 HAYSTACK = "It was a dark night. The wind blew over the hills.\n\nNobody came. " * 20
-KINDS = ("needle", "kv", "variable", "facts")
+KINDS = ("needle", "kv", "variable", "facts", "table")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -22,6 +22,26 @@ def test_answers_stand_in_the_text(kind: str, held_out: bool) -> None:
         assert all(unit["qas"] for unit in units)
         assert all(qa["a"][0] in unit["text"] for unit in units for qa in unit["qas"])
         assert units == synthetic.make(kind, random.Random(seed), lambda rng: HAYSTACK, held_out=held_out)
+
+
+@pytest.mark.parametrize("layout", tables.LAYOUTS)
+def test_a_cell_stands_in_its_row_and_under_its_column(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LAYOUTS", {layout: tables.LAYOUTS[layout]})
+    kinds = set()
+    for seed in range(20):
+        [unit] = tables.table_units(random.Random(seed), 1, lambda rng: HAYSTACK)
+        lines = unit["text"].split("\n")
+        for qa in unit["qas"]:
+            kinds.add(qa["kind"])
+            [clue], [answer] = qa["names"], qa["a"]
+            if layout == "lines":
+                assert clue in lines
+                assert answer in lines
+            else:
+                assert any(clue in line and answer in line for line in lines)
+            if qa["kind"] == "table_row" and layout != "lines":
+                assert all(line.index(answer) < line.rindex(clue) for line in lines if clue in line and answer in line)
+    assert kinds == {"table", "table_row"}
 
 
 def test_keys_are_unique_over_a_context() -> None:

@@ -45,7 +45,7 @@ def _choice(*options: str) -> Callable[[Words, random.Random], str]:
     return lambda words, rng: rng.choice(options)
 
 
-_SUBJECTS: dict[str, tuple[Callable[[Words, random.Random], str], _Fields]] = {
+SUBJECTS: dict[str, tuple[Callable[[Words, random.Random], str], _Fields]] = {
     "person": (
         _person,
         {
@@ -157,8 +157,8 @@ def facts_units(rng: random.Random, n: int, *, records: tuple[int, int] = (1, 6)
     units = []
     taken: set[str] = set()
     for _ in range(n):
-        sort = rng.choice(list(_SUBJECTS))
-        name, fields = _SUBJECTS[sort]
+        sort = rng.choice(list(SUBJECTS))
+        name, fields = SUBJECTS[sort]
         subjects = [s for s in distinct(lambda r: name(words, r), rng, rng.randint(*records)) if s not in taken]  # noqa: B023
         taken.update(subjects)
         prose = rng.random() < 0.5

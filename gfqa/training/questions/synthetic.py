@@ -1,4 +1,5 @@
-"""Look-up units made on the fly: needles in haystacks, key-value lists, variable tracing, records with many questions.
+"""Look-up units made on the fly: needles in haystacks, key-value lists, variable tracing, records with many
+questions, tables.
 
 Every maker takes a random generator and returns units of the training format; nothing is read or written. `held_out=True`
 draws names, key formats and wordings that training never sees: for the evaluation only.
@@ -10,6 +11,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from gfqa.training.questions.records import facts_units
+from gfqa.training.questions.tables import table_units
 from gfqa.training.questions.units import Question, Unit, question, unit
 from gfqa.training.questions.vocabulary import Words, distinct, split_templates
 
@@ -243,7 +245,7 @@ def variable_units(rng: random.Random, n: int, *, hops: int = 3, held_out: bool 
 
 
 def make(kind: str, rng: random.Random, haystack: Haystack, *, held_out: bool = False) -> list[Unit]:
-    """A few units of one kind ("needle", "kv", "variable", "facts") for one context; `haystack(rng)` gives a passage.
+    """A few units of one kind ("needle", "kv", "variable", "facts", "table") for one context; `haystack(rng)` gives a passage.
 
     Raises KeyError for another kind.
     """
@@ -252,5 +254,6 @@ def make(kind: str, rng: random.Random, haystack: Haystack, *, held_out: bool = 
         "kv": lambda: kv_units(rng, rng.randint(1, 3), held_out=held_out),
         "variable": lambda: variable_units(rng, rng.randint(1, 4), held_out=held_out),
         "facts": lambda: facts_units(rng, rng.randint(1, 8), held_out=held_out),
+        "table": lambda: table_units(rng, rng.randint(1, 4), haystack, held_out=held_out),
     }
     return makers[kind]()

@@ -23,7 +23,7 @@ MAX_TEXT = 24_000
 BACKWARD_KINDS = frozenset(
     {
         *("where", "imported_by", "doc_to_name", "method_of", "raised_by", "decorator", "kv_reverse", "purpose"),
-        *("purpose_where", "with_what", "asked_back", "needle_before", "kv_before", "record_before"),
+        *("purpose_where", "with_what", "asked_back", "needle_before", "kv_before", "record_before", "table_row"),
     }
 )
 
