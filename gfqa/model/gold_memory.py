@@ -8,7 +8,7 @@ S tokens, U bigrams, V' distinct ids, C width, w key width, G GOLD layers.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,15 @@ from gfqa.kernels.gold_attention.exact import ExactMemory
 from gfqa.kernels.gold_attention.latent import LatentMemory, SharedLatents
 from gfqa.kernels.gold_attention.quantised import QuantisedMemory, quantise_rows
 from gfqa.kernels.gold_attention.scan import LANES, Bigrams, Scores, padded
+from gfqa.model.spans import each_span
 
 if TYPE_CHECKING:
     from gfqa.model.language_model import LanguageModel
 
 TILE = 512
 """Tokens or bigrams worked on at once: a few float32 rows of width C each then stay in a core's second-level cache."""
+SPAN_TILES = 8
+"""Tiles that one thread works through at a stretch."""
 
 
 @dataclass(frozen=True)
@@ -73,55 +76,75 @@ class Tokens:
 class Tables:
     """Per distinct id: o [V' + 1, C] (last row zero), unigram [V' + 1, C], the part of W_b [e ; c] that e gives (likewise).
 
-    Per bigram and layer: z_key, z_value [G, U, r], what the token shifts are mixed by.
+    Per layer: z_now, z_before [V' + 1, 2 r], what the token and its predecessor add to the bigram's z, which the token shifts
+    are mixed by (keys' half, then values'); mix_key, mix_value [r + 2, C], what z gives them, see `_with_mean`.
     """
 
     o: Tensor
     unigram: Tensor
-    z_key: list[Tensor]
-    z_value: list[Tensor]
+    z_now: list[Tensor]
+    z_before: list[Tensor]
+    mix_key: list[Tensor]
+    mix_value: list[Tensor]
+
+    def z(self, number: int, tokens: Tokens, which: slice, values: bool = False) -> Tensor:
+        """[T, r + 2] of a layer's bigrams `which`, for its mix_key (or mix_value) to be multiplied by."""
+        r = self.z_now[number].shape[1] // 2
+        half = slice(r, None) if values else slice(r)
+        z = self.o.new_ones(which.stop - which.start, r + 2)
+        now = _rows(self.z_now[number][:, half], tokens.second[which])
+        before = _rows(self.z_before[number][:, half], tokens.first[which])
+        torch.tanh(now.add_(before), out=z[:, :r])
+        return z
 
 
 def tables(model: LanguageModel, tokens: Tokens) -> Tables:
-    """The tables of the distinct ids and bigrams."""
+    """The tables of the distinct ids."""
     e = model.embed(tokens.used)
     o = F.pad(_rms(e), (0, 0, 0, 1))
-    unigram = F.pad(e @ _split(model)[0].t(), (0, 0, 0, 1))
-    z_key, z_value = [], []
+    known = Tables(o, F.pad(e @ _split(model)[0].t(), (0, 0, 0, 1)), [], [], [], [])
     for layer in model.gold_layers():
         # (o + (o_before - o) m) w1, with the mix m taken into the matrices.
         mix, w1 = layer.time_maa_v_cache.view(-1, 1), layer.time_maa_kv_w1
-        z = _rows(o @ (w1 - mix * w1), tokens.second).add_(_rows(o @ (mix * w1), tokens.first)).tanh_()
-        key, value = z.chunk(2, dim=1)
-        z_key.append(key.contiguous())
-        z_value.append(value.contiguous())
-    return Tables(o, unigram, z_key, z_value)
+        known.z_now.append(o @ (w1 - mix * w1))
+        known.z_before.append(o @ (mix * w1))
+        known.mix_key.append(_with_mean(layer.time_maa_kv_w2[0], layer.time_maa_k))
+        known.mix_value.append(_with_mean(layer.time_maa_kv_w2[1], layer.time_maa_v))
+    return known
 
 
-def bigram_values(model: LanguageModel, tokens: Tokens, known: Tables, dtype: torch.dtype) -> list[Tensor]:
-    """Each GOLD layer's values [U, C] of the distinct bigrams."""
-    layers = model.gold_layers()
-    values = [known.o.new_empty(len(tokens.first), known.o.shape[1], dtype=dtype) for _ in layers]
-    for tile in _tiles(len(tokens.first)):
-        o = _rows(known.o, tokens.second[tile])
-        delta = _rows(known.o, tokens.first[tile]).sub_(o)
-        for layer, z, out in zip(layers, known.z_value, values, strict=True):
-            mix = torch.addmm(layer.time_maa_v.view(-1), z[tile], layer.time_maa_kv_w2[1])
-            mixed = torch.addcmul(o, delta, mix, out=mix)
-            mixed.addmm_(torch.tanh(mixed @ layer.time_value_w1), layer.time_value_w2)
-            out[tile] = layer.ln_v(mixed)
-    return values
+def bigram_tables(
+    model: LanguageModel, tokens: Tokens, known: Tables, dtype: torch.dtype
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Each GOLD layer's z of the keys [U, r + 2] and values [U, C] of the distinct bigrams; the values in `dtype`."""
+    layers, n = model.gold_layers(), len(tokens.first)
+    z_keys = [known.o.new_empty(n, mix.shape[0]) for mix in known.mix_key]
+    values = [known.o.new_empty(n, known.o.shape[1], dtype=dtype) for _ in layers]
+
+    def fill(span: slice) -> None:
+        for tile in _tiles(span):
+            o = _rows(known.o, tokens.second[tile])
+            delta = _rows(known.o, tokens.first[tile]).sub_(o)
+            for number, layer in enumerate(layers):
+                z_keys[number][tile] = known.z(number, tokens, tile)
+                mix = known.z(number, tokens, tile, values=True) @ known.mix_value[number]
+                mixed = torch.addcmul(o, delta, mix, out=mix)
+                mixed.addmm_(torch.tanh(mixed @ layer.time_value_w1), layer.time_value_w2)
+                values[number][tile] = layer.ln_v(mixed)
+
+    _each_span(n, fill)
+    return z_keys, values
 
 
 def raw_keys(
-    model: LanguageModel, tokens: Tokens, known: Tables, keys: Tensor
+    model: LanguageModel, tokens: Tokens, known: Tables, z_keys: list[Tensor], keys: Tensor, span: slice
 ) -> Iterator[tuple[slice, int, Tensor, Tensor, Tensor]]:
-    """(tile, layer number, key before its layer norm [T, C], the LoRA's tau [T, R], kappa's scale s [T]) tile by tile.
+    """(tile, layer number, key before its layer norm [T, C], the LoRA's tau [T, R], kappa's scale s [T]) of a span's tiles.
 
     The key is the caller's to overwrite.
     """
     layers, w_c = model.gold_layers(), _split(model)[1].t()
-    for tile in _tiles(len(tokens.token)):
+    for tile in _tiles(span):
         # One token of overlap gives the tile's first token its predecessor.
         low = max(tile.start - 1, 0)
         kappa = _rows(known.unigram, tokens.token[low : tile.stop]).addmm_(keys[low : tile.stop].to(w_c.dtype), w_c)
@@ -132,9 +155,9 @@ def raw_keys(
         torch.sub(kappa[: len(now) - 1 + tile.start - low], kappa[1:], out=delta[1 - (tile.start - low) :])
         first = tokens.begins[tile].nonzero().squeeze(1)
         delta[first] = -now[first]
+        bigram = tokens.bigram[tile]
         for number, layer in enumerate(layers):
-            z = _rows(known.z_key[number], tokens.bigram[tile])
-            mix = torch.addmm(layer.time_maa_k.view(-1), z, layer.time_maa_kv_w2[0])
+            mix = _rows(z_keys[number], bigram) @ known.mix_key[number]
             key = torch.addcmul(now, delta, mix, out=mix)
             tau = torch.tanh(key @ layer.time_key_w1)
             yield tile, number, key.addmm_(tau, layer.time_key_w2), tau, s
@@ -143,25 +166,33 @@ def raw_keys(
 def exact_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list[Scores]:
     """The memory of every GOLD layer with every key held; keys: [S, w], the compressed ones."""
     known, layers = tables(model, tokens), model.gold_layers()
+    z_keys, values = bigram_tables(model, tokens, known, known.o.dtype)
     held = [known.o.new_empty(len(keys), model.config.n_embd) for _ in layers]
-    for tile, number, key, _, _ in raw_keys(model, tokens, known, keys):
-        held[number][tile] = layers[number].ln_k(key)
-    values = bigram_values(model, tokens, known, known.o.dtype)
+
+    def fill(span: slice) -> None:
+        for tile, number, key, _, _ in raw_keys(model, tokens, known, z_keys, keys, span):
+            held[number][tile] = layers[number].ln_k(key)
+
+    _each_span(len(keys), fill)
     return [ExactMemory(k, Bigrams(tokens.order, tokens.offsets, v)) for k, v in zip(held, values, strict=True)]
 
 
 def quantised_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list[Scores]:
     """The memory of every GOLD layer with int8 keys and bfloat16 values."""
+    layers, rows = model.gold_layers(), padded(len(keys))
+    codes = [torch.empty(rows, model.config.n_embd, dtype=torch.int8) for _ in layers]
+    scales = [torch.empty(rows // LANES, 1) for _ in layers]
     with _bfloat16_products():
-        known, layers = tables(model, tokens), model.gold_layers()
-        rows = padded(len(keys))
-        codes = [torch.empty(rows, model.config.n_embd, dtype=torch.int8) for _ in layers]
-        scales = [torch.empty(rows // LANES, 1) for _ in layers]
-        for tile, number, key, _, _ in raw_keys(model, tokens, known, keys):
-            stop = padded(tile.stop)
-            blocks = slice(tile.start // LANES, stop // LANES)
-            quantise_rows(layers[number].ln_k(key), codes[number][tile.start : stop], scales[number][blocks])
-        values = bigram_values(model, tokens, known, torch.bfloat16)
+        known = tables(model, tokens)
+        z_keys, values = bigram_tables(model, tokens, known, torch.bfloat16)
+
+        def fill(span: slice) -> None:
+            for tile, number, key, _, _ in raw_keys(model, tokens, known, z_keys, keys, span):
+                stop = padded(tile.stop)
+                blocks = slice(tile.start // LANES, stop // LANES)
+                quantise_rows(layers[number].ln_k(key), codes[number][tile.start : stop], scales[number][blocks])
+
+        _each_span(len(keys), fill)
     return [
         QuantisedMemory(c, s, Bigrams(tokens.order, tokens.offsets, v))
         for c, s, v in zip(codes, scales, values, strict=True)
@@ -174,15 +205,20 @@ def latent_memory(model: LanguageModel, tokens: Tokens, keys: Tensor, held: torc
     held: the type tau and the values are kept in; None keeps them exact.
     """
     known, layers = tables(model, tokens), model.gold_layers()
+    z_keys, values = bigram_tables(model, tokens, known, held or known.o.dtype)
     n, order = len(keys), tokens.order
     scale = known.o.new_empty(n, 1)
     taus = [known.o.new_empty(n, layer.time_key_w1.shape[1], dtype=held) for layer in layers]
     means, deviations = ([known.o.new_empty(n, 1) for _ in layers] for _ in range(2))
-    for tile, number, key, tau, s in raw_keys(model, tokens, known, keys):
-        scale[tile], taus[number][tile] = s, tau
-        variance, mean = torch.var_mean(key, dim=1, keepdim=True, correction=0)
-        means[number][tile] = mean
-        deviations[number][tile] = torch.rsqrt(variance + layers[number].ln_k.eps)
+
+    def fill(span: slice) -> None:
+        for tile, number, key, tau, s in raw_keys(model, tokens, known, z_keys, keys, span):
+            scale[tile], taus[number][tile] = s, tau
+            variance, mean = torch.var_mean(key, dim=1, keepdim=True, correction=0)
+            means[number][tile] = mean
+            deviations[number][tile] = torch.rsqrt(variance + layers[number].ln_k.eps)
+
+    _each_span(n, fill)
     before = order - 1
     absent = tokens.begins[order].unsqueeze(1)
     scaled = keys.to(scale.dtype) * scale
@@ -197,7 +233,6 @@ def latent_memory(model: LanguageModel, tokens: Tokens, keys: Tensor, held: torc
         scale[before].masked_fill_(absent, 0),
         _split(model)[1],
     )
-    values = bigram_values(model, tokens, known, held or known.o.dtype)
     return [
         LatentMemory(
             shared=shared,
@@ -205,7 +240,7 @@ def latent_memory(model: LanguageModel, tokens: Tokens, keys: Tensor, held: torc
             tau=taus[number][order],
             mean=means[number][order],
             deviation=deviations[number][order],
-            z=known.z_key[number],
+            z=z_keys[number][:, :-2].contiguous(),
             mix=layer.time_maa_k.view(-1),
             mix_w=layer.time_maa_kv_w2[0],
             lora=layer.time_key_w2,
@@ -232,8 +267,22 @@ def _rows(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index)
 
 
-def _tiles(n: int) -> Iterator[slice]:
-    return (slice(start, min(start + TILE, n)) for start in range(0, n, TILE))
+def _tiles(span: slice) -> Iterator[slice]:
+    return (slice(start, min(start + TILE, span.stop)) for start in range(span.start, span.stop, TILE))
+
+
+def _each_span(n: int, work: Callable[[slice], None]) -> None:
+    each_span(n, SPAN_TILES * TILE, work)
+
+
+def _with_mean(w2: Tensor, mean: Tensor) -> Tensor:
+    """The matrix [r + 2, C] that gives z w2 + mean of z followed by two ones.
+
+    A bias of `addmm` is a pass over the result of its own. The mean comes in two parts, so that a product that rounds its
+    factors to bfloat16 keeps sixteen bits of it.
+    """
+    high = mean.view(1, -1).bfloat16().to(mean.dtype)
+    return torch.cat((w2, high, mean.view(1, -1) - high))
 
 
 def _split(model: LanguageModel) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from gfqa.kernels.gold_attention.scan import LANES, Bigrams, padded
 from gfqa.model import KeyCache, LanguageModel, ModelConfig
 from gfqa.model import gold_memory as gold_memory_module
 from gfqa.model.config import LoraSizes
-from gfqa.model.gold_memory import Tokens, latent_memory, raw_keys, tables
+from gfqa.model.gold_memory import Tokens, bigram_tables, latent_memory, raw_keys, tables
 from gfqa.model.init import init_weights
 
 VOCABULARY = 23
@@ -164,7 +164,9 @@ def test_a_key_before_its_norm_is_the_formula_s():
     cache = memory(model, dtype=torch.float64)
     tokens = Tokens.of(cache.ids, cache.chain_starts, VOCABULARY)
     got = [torch.zeros(203, 64, dtype=torch.float64) for _ in model.gold_layers()]
-    for tile, number, key, _, _ in raw_keys(model, tokens, tables(model, tokens), cache.keys):
+    known = tables(model, tokens)
+    z_keys, _ = bigram_tables(model, tokens, known, torch.float64)
+    for tile, number, key, _, _ in raw_keys(model, tokens, known, z_keys, cache.keys, slice(0, 203)):
         got[number][tile] = model.gold_layers()[number].ln_k(key)
     for key, (expected, _) in zip(got, plain_keys_values(model, cache), strict=True):
         assert (key - expected).abs().max() < 1e-12
