@@ -58,7 +58,7 @@ def ask(
     only: Only = None,
     batch: Annotated[
         str | None,
-        typer.Option(metavar="FILE|-", help="Many questions, one a line; answers as JSON lines, in order."),
+        typer.Option("--batch", metavar="FILE|-", help="Many questions, one a line; answers as JSON lines, in order."),
     ] = None,
     model: Model = None,
     device: Device = "auto",
@@ -70,7 +70,10 @@ def ask(
     context: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="TOKENS", help="No answer: the best passages within so many tokens, for another model."
+            "--context",
+            min=1,
+            metavar="TOKENS",
+            help="No answer: the best passages within so many tokens, for another model.",
         ),
     ] = None,
     max_tokens: MaxTokens = 64,

@@ -21,7 +21,7 @@ NAME_WIDTH = 14
 def doctor(
     model: Model = None,
     device: Annotated[
-        str | None, typer.Option(metavar="DEVICE", envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")
+        str | None, typer.Option("--device", metavar="DEVICE", envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 Include = Annotated[
     list[str] | None,
-    typer.Option(metavar="GLOB", help="Read only what matches (gitignore syntax; !GLOB: all but that)."),
+    typer.Option("--include", metavar="GLOB", help="Read only what matches (gitignore syntax; !GLOB: all but that)."),
 ]
-Exclude = Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Leave out what matches (gitignore syntax).")]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="GLOB", help="Leave out what matches (gitignore syntax).")
+]
 IncludeSecrets = Annotated[bool, typer.Option("--include-secrets", help="Also read .env files, keys and the like.")]
 
 

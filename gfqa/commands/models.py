@@ -53,7 +53,7 @@ def convert_model(
     source: Annotated[str, typer.Argument(metavar="FILE")],
     destination: Annotated[str, typer.Argument(metavar="FOLDER")],
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A tokenizer file to copy into the folder.")
+        str | None, typer.Option("--tokenizer", metavar="FILE", help="A tokenizer file to copy into the folder.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -68,11 +68,14 @@ def convert_model(
 def pull_model(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository of the Hugging Face hub.")],
     revision: Annotated[
-        str | None, typer.Option(metavar="REVISION", help="A branch, tag or commit; default: the main branch.")
+        str | None,
+        typer.Option("--revision", metavar="REVISION", help="A branch, tag or commit; default: the main branch."),
     ] = None,
-    file: Annotated[str | None, typer.Option(metavar="FILE", help="Which checkpoint, where there are several.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="Which checkpoint, where there are several.")
+    ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A tokenizer file, for a checkpoint without one.")
+        str | None, typer.Option("--tokenizer", metavar="FILE", help="A tokenizer file, for a checkpoint without one.")
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", "-n", metavar="NAME", help="What to call it; default: the repository.")

@@ -27,12 +27,14 @@ def serve(
     device: Device = "auto",
     memory_budget: MemoryBudget = None,
     idle: Annotated[
-        float | None, typer.Option(min=1, metavar="SECONDS", help="Stop when nobody asked for so long.")
+        float | None, typer.Option("--idle", min=1, metavar="SECONDS", help="Stop when nobody asked for so long.")
     ] = None,
     http: Annotated[bool, typer.Option("--http", help="Also an OpenAI-compatible endpoint on 127.0.0.1.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, metavar="PORT", help="Its port; 0: any that is free.")] = 8484,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="Its port; 0: any that is free.")
+    ] = 8484,
     token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its token; default: a new one, shown once.")
+        Path | None, typer.Option("--token-file", metavar="FILE", help="Its token; default: a new one, shown once.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:

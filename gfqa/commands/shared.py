@@ -88,22 +88,31 @@ MemoryBudget = Annotated[
         help="What the documents may take in memory while they are asked, as 800MB or 4GB; default: half of it.",
     ),
 ]
-Sources = Annotated[int, typer.Option(min=0, max=100, metavar="N", help="At most this many citations.")]
-MaxTokens = Annotated[int, typer.Option(min=1, max=100_000, metavar="N", help="Longest answer, in tokens.")]
+Sources = Annotated[int, typer.Option("--sources", min=0, max=100, metavar="N", help="At most this many citations.")]
+MaxTokens = Annotated[
+    int, typer.Option("--max-tokens", min=1, max=100_000, metavar="N", help="Longest answer, in tokens.")
+]
 NoReread = Annotated[bool, typer.Option("--no-reread/--reread", help="Answer at first sight: faster, worse on prose.")]
 Temperature = Annotated[
-    float, typer.Option(min=0, max=10, metavar="T", help="Draw tokens instead of taking the likeliest; 0 is greedy.")
+    float,
+    typer.Option(
+        "--temperature", min=0, max=10, metavar="T", help="Draw tokens instead of taking the likeliest; 0 is greedy."
+    ),
 ]
 TopP = Annotated[
     float,
-    typer.Option(min=0, max=1, metavar="P", help="Draw from the likeliest tokens with this share of probability."),
+    typer.Option(
+        "--top-p", min=0, max=1, metavar="P", help="Draw from the likeliest tokens with this share of probability."
+    ),
 ]
-TopK = Annotated[int, typer.Option(min=0, metavar="K", help="Draw from so many likeliest tokens; 0 is all.")]
-Seed = Annotated[int | None, typer.Option(min=0, metavar="N", help="The same seed draws the same answer.")]
+TopK = Annotated[int, typer.Option("--top-k", min=0, metavar="K", help="Draw from so many likeliest tokens; 0 is all.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, metavar="N", help="The same seed draws the same answer.")]
 NoServer = Annotated[
     bool, typer.Option("--no-server/--server", envvar="GFQA_NO_SERVER", help="Do without a running gfqa serve.")
 ]
-Device = Annotated[str, typer.Option(metavar="DEVICE", envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")]
+Device = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", envvar="GFQA_DEVICE", help="auto, cpu, cuda or cuda:N.")
+]
 
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}

@@ -20,10 +20,13 @@ def watch(
         str | None, typer.Option("--name", "-n", metavar="NAME", help="The cache's name; default: the folder's.")
     ] = None,
     interval: Annotated[
-        float, typer.Option(min=0.05, max=86400, metavar="SECONDS", help="Seconds between two looks.")
+        float, typer.Option("--interval", min=0.05, max=86400, metavar="SECONDS", help="Seconds between two looks.")
     ] = 1.0,
     debounce: Annotated[
-        float, typer.Option(min=0.0, max=3600, metavar="SECONDS", help="Seconds without a change before it is read.")
+        float,
+        typer.Option(
+            "--debounce", min=0.0, max=3600, metavar="SECONDS", help="Seconds without a change before it is read."
+        ),
     ] = 0.5,
     model: Model = None,
     device: Device = "auto",

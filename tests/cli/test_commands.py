@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
+import typer
+from typer.models import OptionInfo
 
+from gfqa.cli import app
 from tests.conftest import Result, make_model
 from tests.documents.pdf_bytes import lines, pdf
 
@@ -378,6 +381,27 @@ def test_help_names_every_exit_code(gfqa: Run) -> None:
     assert gfqa().out == text
     assert "Usage" in gfqa("caches").out
     assert gfqa("--version").out.startswith("gfqa ")
+
+
+def declared_options(commands: typer.Typer) -> Iterator[tuple[str, OptionInfo]]:
+    """(the parameter's name, the option) as the functions of these commands and of the groups below declare them."""
+    registered = [*commands.registered_commands, *filter(None, [commands.registered_callback])]
+    for function in filter(None, (entry.callback for entry in registered)):
+        for name, hint in get_type_hints(function, include_extras=True).items():
+            yield from ((name, info) for info in getattr(hint, "__metadata__", ()) if isinstance(info, OptionInfo))
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            yield from declared_options(group.typer_instance)
+
+
+def test_every_option_is_declared_with_its_flag() -> None:
+    # Typer 0.27 spells a flag that it has to make up like an equal metavar: --DEVICE.
+    options = list(declared_options(app))
+    assert {"device", "as_json", "older_than", "version"} <= {name for name, _ in options}
+    for name, option in options:
+        # The first of them is where an option outside Annotated has its default.
+        flags = [text for text in (option.default, *option.param_decls) if isinstance(text, str)]
+        assert any(flag.startswith("--") for flag in flags), name
 
 
 def test_json_is_ascii_and_one_line(gfqa: Run, project: Path) -> None:
