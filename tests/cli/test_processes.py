@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from gfqa.cli import share_cores
 from tests.conftest import drained
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -315,3 +316,18 @@ def test_a_cold_question_imports_nothing_it_does_not_use_and_ends_in_order(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=variables)
     assert (done.returncode, done.stderr) == (5, "ended True []\n")
     assert re.search(r"^\S+:\d+$", done.stdout, re.M)
+
+
+@pytest.mark.parametrize(
+    ("load", "policy", "expected"), [(0.1, None, None), (1.0, None, "passive"), (1.0, "active", "active")]
+)
+def test_threads_sleep_while_they_wait_on_a_busy_machine(
+    load: float, policy: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy or "")
+    if policy is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    share_cores()
+    assert os.environ.get("OMP_WAIT_POLICY") == expected
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that what was set here is taken back
