@@ -77,8 +77,8 @@ BUSY = 0.5
 def share_cores() -> None:
     """On a busy machine, let torch's threads sleep while they wait for each other; before torch is loaded.
 
-    They spin by default, on cores that other processes want, thousands of times a second: with one of two cores taken, ingest is
-    3.6 times faster without. On a quiet machine sleeping costs up to a fifth. OMP_WAIT_POLICY, where set, is left alone.
+    They spin by default, on cores that other processes want, thousands of times a second: with one of two cores taken, ingest
+    is 3.6 times faster without. On a quiet machine sleeping costs up to a fifth. OMP_WAIT_POLICY, where set, is left alone.
     """
     with contextlib.suppress(AttributeError, OSError):  # a system that has no load average
         if os.getloadavg()[0] >= BUSY:

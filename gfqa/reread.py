@@ -7,7 +7,7 @@ it, which a model is trained for where its configuration gives `reread_tokens`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
-from gfqa.answer.confidence import FOUND, HOPE, confidence
+from gfqa.answer.confidence import FOUND, HOPE, SURE, confidence
 from gfqa.answer.generate import Generated, generate
 from gfqa.answer.sampling import GREEDY, Sampling
 from gfqa.memory import Memory
@@ -25,7 +25,7 @@ from gfqa.model.stepping import answer_steps
 from gfqa.passages import Ranking
 
 PASSAGES = 3
-"""At most so many passages; the first that answers is taken."""
+"""At most so many passages; the first whose answer is sure is taken, else the likeliest."""
 SURROUNDINGS = 4096
 """Cached tokens of the passage's own document that the second look attends over: its cost must not grow with the cache."""
 
@@ -59,11 +59,12 @@ def read_again(
     on_text: Callable[[str], None],
     sampling: Sampling = GREEDY,
 ) -> Second:
-    """Read the best passages, best first, until one answers and is likely to be right; first: the first look's score.
+    """Read the best passages, best first, until one gives a sure answer; where none does, the likeliest that may be given.
 
-    Passages that share too little with the question are not read at all.
+    first: the first look's score. Passages that share too little with the question are not read at all.
     """
     tokenizer, read, best = memory.reader.tokenizer, 0, 0.0
+    likeliest: Second | None = None
     for number in ranking.order[:PASSAGES].tolist():
         likely = partial(confidence, first, coverage=float(ranking.evidence.coverage[number]))
         if likely(HOPE) < FOUND:
@@ -72,7 +73,7 @@ def read_again(
         span = ranking.span(memory, number)
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span), memory.reader.config.reread_copies)
         read += len(ids)
-        near = _surroundings(memory, span)
+        near, voice = _surroundings(memory, span), _Voice(on_text, likely)
         again = generate(
             partial(_decode, memory, near),
             tokenizer,
@@ -80,19 +81,21 @@ def read_again(
             device=memory.reader.device,
             max_tokens=max_tokens,
             sampling=sampling,
-            on_text=_once_it_says_something(on_text),
-            accept=partial(_enough, likely),
+            on_text=voice.hear,
+            accept=voice.accept,
             begin=partial(answer_steps, memory.reader.model, near),
         )
         score = likely(again.score)
         if again.found and _says_something(again.text):
-            return Second(again, number, score, read)
+            if score >= SURE:
+                return Second(again, number, score, read)
+            if likeliest is None or score > likeliest.score:
+                likeliest = Second(again, number, score, read)
         best = max(best, score)
-    return Second(None, None, best, read)
-
-
-def _enough(likely: Callable[[float], float], again: float) -> bool:
-    return likely(again) >= FOUND
+    if likeliest is None or likeliest.generated is None:
+        return Second(None, None, best, read)
+    on_text(likeliest.generated.text)
+    return replace(likeliest, tokens=read)
 
 
 def _says_something(text: str) -> bool:
@@ -100,20 +103,29 @@ def _says_something(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-def _once_it_says_something(on_text: Callable[[str], None]) -> Callable[[str], None]:
-    """on_text, held back until it is more than punctuation."""
-    held, speaking = "", False
+class _Voice:
+    """What becomes of an answer's text: a sure one is told as it comes, once it is more than punctuation; another is held."""
 
-    def show(chunk: str) -> None:
-        nonlocal held, speaking
-        if speaking:
-            on_text(chunk)
+    def __init__(self, on_text: Callable[[str], None], likely: Callable[[float], float]) -> None:
+        self._on_text, self._likely = on_text, likely
+        self._sure = self._speaking = False
+        self._held = ""
+
+    def accept(self, again: float) -> bool:
+        """Whether an answer of this score at its first token may be given."""
+        probability = self._likely(again)
+        self._sure = probability >= SURE
+        return probability >= FOUND
+
+    def hear(self, chunk: str) -> None:
+        """More of the answer."""
+        if self._speaking:
+            self._on_text(chunk)
             return
-        held += chunk
-        if speaking := _says_something(held):
-            on_text(held)
-
-    return show
+        self._held += chunk
+        if self._sure and _says_something(self._held):
+            self._speaking = True
+            self._on_text(self._held)
 
 
 def passage(memory: Memory, span: Span) -> list[int]:

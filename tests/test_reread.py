@@ -108,6 +108,23 @@ def test_the_first_passage_that_is_likely_to_answer_is_taken(memory: Memory, mon
     assert answer.citations[0].quote == question
 
 
+def test_the_likeliest_answer_is_given_where_none_is_sure(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = "two line 7"
+    ranking = rank(memory, question, look(memory, question))
+    monkeypatch.setattr("gfqa.reread.FOUND", 0.0)
+    monkeypatch.setattr("gfqa.reread.SURE", 1.0)
+    script = Scripted(1e-4, 0.9, 1e-3)
+    monkeypatch.setattr("gfqa.reread.generate", script)
+    chunks: list[str] = []
+    second = read_again(memory, question, 0.01, ranking, max_tokens=4, on_text=chunks.append)
+    coverage = ranking.evidence.coverage[ranking.order[:3]].tolist()
+    scores = [confidence(0.01, again, share) for again, share in zip((1e-4, 0.9, 1e-3), coverage, strict=True)]
+    likeliest = scores.index(max(scores))
+    assert (second.passage, second.score) == (int(ranking.order[likeliest]), scores[likeliest])
+    # What was less likely was never told, and all three passages were read.
+    assert (chunks, second.tokens, len(script.tried)) == (["two line 7"], sum(script.tried), 3)
+
+
 def test_an_unlikely_answer_is_not_given(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gfqa.reread.FOUND", ENOUGH)
     monkeypatch.setattr("gfqa.reread.generate", Scripted(1e-6, 1e-4, 1e-5))
@@ -139,12 +156,14 @@ def test_an_answer_of_punctuation_is_none(memory: Memory, monkeypatch: pytest.Mo
 
     def scripted(*arguments: Any, on_text: Callable[[str], None], **options: Any) -> Generated:
         chunks = next(says)
+        options["accept"](0.9)
         for chunk in chunks:
             on_text(chunk)
         return Generated("".join(chunks).strip(), (1,), True, 0.9, None)
 
     monkeypatch.setattr("gfqa.reread.generate", scripted)
     monkeypatch.setattr("gfqa.reread.FOUND", 0.0)
+    monkeypatch.setattr("gfqa.reread.SURE", 0.0)
     shown: list[str] = []
     ranking = rank(memory, "one line 3", look(memory, "one line 3"))
     second = read_again(memory, "one line 3", 0.9, ranking, max_tokens=8, on_text=shown.append)

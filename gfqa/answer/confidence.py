@@ -13,8 +13,9 @@ FIRST, AGAIN, COVERAGE, CONSTANT = 0.148, 0.299, 5.349, -4.219
 FOUND = 0.08
 """An answer less likely than this is not given. Chosen on fifty handwritten questions about psf/requests and pallets/flask: of
 40 with an answer 5 are right instead of 1 with the 0.25 of before, of 10 without one 9 are still answered with silence."""
-PAGE_FOUND = 0.25
-"""A page of a PDF less likely than this is not given: it is the search's finding alone."""
+SURE = 0.25
+"""An answer as likely as this is taken without looking at further passages. A page of a PDF, which the search alone finds, must
+be as likely."""
 HOPE = 0.99
 """A passage is not worth reading again where even this probability of an answer would not make one likely."""
 _FLOOR = 1e-4
