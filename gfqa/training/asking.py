@@ -1,7 +1,7 @@
 """What is asked over a context, and in which form: at first sight, or with a passage read again between two copies.
 
 `gfqa ask` reads again the passages that its first look points at, each over its own document alone, and takes the first
-that answers. So a share of the second looks here reads a passage that does not answer, and the answer is that it is not there.
+that is sure. So a share of the second looks here reads a passage that does not answer, and the answer is that it is not there.
 """
 
 from __future__ import annotations

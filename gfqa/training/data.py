@@ -34,15 +34,15 @@ class Rows(Dataset[Row]):
 
     def __init__(self, config: TrainConfig, kind: str, rank: int) -> None:
         self.config, self.kind, self.rank = config, kind, rank
+        self._held = kind.removeprefix("held:") if kind.startswith("held:") else ""
         self._stream: tuple[np.ndarray, np.ndarray] | None = None
         self._questions: tuple[Pool, Maker] | None = None
         self._word_pieces: WordPieces | None = None
 
     def __getitem__(self, i: int) -> Row:
-        held = self.kind.startswith("held:")
-        rng = random.Random(f"{self.kind}/{i}" if held else f"{self.config.seed}/{self.kind}/{self.rank}/{i}")
+        rng = random.Random(f"{self.kind}/{i}" if self._held else f"{self.config.seed}/{self.kind}/{self.rank}/{i}")
         row = self._language(rng) if self.kind == "language" else self._asked(rng)
-        if self.config.teacher and not held:
+        if self.config.teacher and not self._held:
             length = self.config.language_length if self.kind == "language" else self.config.row_shape.documents
             row["pieces"], row["piece_at"] = self._words().windows(row["ids"][:length], row["starts"][:length])
         return row
@@ -52,8 +52,7 @@ class Rows(Dataset[Row]):
         return language_row(stream, begins, self.config.language_length, rng, self.config.cut_share)
 
     def _asked(self, rng: random.Random) -> Row:
-        config, shape = self.config, self.config.row_shape
-        held = self.kind.removeprefix("held:") if self.kind.startswith("held:") else ""
+        config, shape, held = self.config, self.config.row_shape, self._held
         if held:
             shape = held_shape(shape)
         if self._questions is None:
