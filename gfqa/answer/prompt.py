@@ -1,8 +1,8 @@
 """The token forms of documents, questions and answers: one place, versioned, shared by training and the application.
 
 A document is `<doc> path "\\n" text`, a question `<q> " " question <a>`, an answer `" " answer <eos>`; "not in the
-documents" is `<none> <eos>` right after `<a>`. Tokenizers without these control pieces (RWKV World) get the plain chat form.
-Torch-free.
+documents" is `<none> <eos>` right after `<a>`. For the pointer a passage stands right behind `<q> " " question`. Tokenizers
+without these control pieces (RWKV World) get the plain chat form. Torch-free.
 """
 
 from __future__ import annotations
@@ -63,9 +63,13 @@ def reread_ids(tokenizer: Encoder, question: str, passage: Sequence[int], copies
     `copies` times (Arora et al., "Just read twice", 2024: a recurrent reader knows what matters only afterwards). Needs a
     tokenizer with control pieces.
     """
-    control = tokenizer.control
-    asked = [control["q"], *tokenizer.encode(" " + question.strip())]
-    return [*asked, *(id for _ in range(copies) for id in passage), *asked, control["a"]]
+    asked = asking_ids(tokenizer, question)
+    return [*asked, *(id for _ in range(copies) for id in passage), *asked, tokenizer.control["a"]]
+
+
+def asking_ids(tokenizer: Encoder, question: str) -> list[int]:
+    """The ids ahead of a passage's in which the pointer is to find the answer; a tokenizer with control pieces is needed."""
+    return [tokenizer.control["q"], *tokenizer.encode(" " + question.strip())]
 
 
 def answer_ids(tokenizer: Encoder, answer: str | None) -> list[int]:

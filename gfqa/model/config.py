@@ -42,7 +42,7 @@ class LoraSizes:
     gold: int = 0
 
 
-LATER = ("reread_copies",)
+LATER = ("reread_copies", "pointer_width")
 """Fields that came after the first release, whose caches carry an identity made of the others."""
 
 
@@ -81,6 +81,8 @@ class ModelConfig:
     """Tokens of a passage that the model was trained to read again with the question; 0: it was not."""
     reread_copies: int = 1
     """How often it stands there: in a second copy every token is read knowing the whole passage, not only what is before it."""
+    pointer_width: int = 0
+    """Inner width of the pointer that answers with spans of a passage (`pointer`); 0: the model has none."""
     tokenizer: str = "tokenizer.model"
     lora: LoraSizes = field(default_factory=LoraSizes)
 
@@ -98,11 +100,16 @@ class ModelConfig:
             (self.dim_att in (0, self.n_embd), "dim_att must equal n_embd"),
             (self.decay_floor is None or self.decay_floor < 0, "decay_floor must be negative"),
             (0 < self.reread_copies <= 8, "reread_copies must be from 1 to 8"),
+            (0 <= self.pointer_width <= 65536, "pointer_width out of range"),
             (self.layout == "chained" or self.rope is None, "a model with RoPE cannot use the independent layout"),
         ]
         for holds, sentence in checks:
             if not holds:
                 raise ModelError(f"The model configuration is not usable: {sentence}.")
+        if self.pointer_width and not (self.n_gold and self.layout == "independent" and self.reread_tokens > 0):
+            raise ModelError(
+                "The model configuration is not usable: a pointer needs GOLD layers, the independent layout and reread_tokens."
+            )
         if self.tmix2 == "gold" and not (self.split_layer > 0 and self.key_width > 0):
             raise ModelError("The model configuration is not usable: it leaves no Finch layer or a key of width 0.")
 

@@ -34,6 +34,12 @@ def initial_value(model: LanguageModel, name: str, shape: torch.Size, generator:
     if name == "head.weight":
         gain = 0.5 * math.sqrt(config.vocab_size / config.n_embd) if config.vocab_size > config.n_embd else 0.5
         return _orthogonal(shape, gain, generator)
+    if name in ("pointer.key.weight", "pointer.value.weight"):
+        return torch.zeros(shape)  # The pointer begins with what every GOLD layer sees.
+    if name in ("pointer.first.weight", "pointer.last.weight"):
+        return _orthogonal(shape, 0.5, generator)
+    if name == "pointer.edges.weight":
+        return _uniform(shape, 0.02, generator)
     if name.startswith("w_kv_cache_"):
         return _orthogonal(shape, 1.0, generator)
     last = name.rsplit(".", 2)

@@ -25,6 +25,7 @@ from gfqa.model.gptalpha import GPTAlphaTimeMix
 from gfqa.model.key_cache import KeyCache
 from gfqa.model.layers import linear, previous_token, rms
 from gfqa.model.llama import LlamaTimeMix
+from gfqa.model.pointer import Pointer
 from gfqa.model.state import BlockState, ModelState, empty_state
 
 TIME_MIXES: dict[str, type[nn.Module]] = {
@@ -77,6 +78,8 @@ class LanguageModel(nn.Module):
         if config.n_gold:
             self.w_kv_cache_a = linear(config.n_embd, config.key_width)
             self.w_kv_cache_b = linear(config.key_width + config.n_embd, config.n_embd)
+        if config.pointer_width:
+            self.pointer = Pointer(config.n_embd, config.pointer_width)
 
     # Pieces
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from gfqa.errors import UsageError
 from gfqa.training.optimizer import OptimizerConfig
+from gfqa.training.passage_rows import PassageShape
 from gfqa.training.rows import RowShape
 
 PRESETS = Path(__file__).parent / "presets"
@@ -46,6 +47,12 @@ class TrainConfig:
     """Share of the steps on language rows where there are question rows too, at the beginning of the phase."""
     language_share_end: float | None = None
     """The share at its end, which it moves to linearly; None: the same throughout."""
+    passage_rows: int = 0
+    """Rows for the pointer, of `passage_shape.per_context` questions each."""
+    passage_share: float = 0.3
+    """Share of the steps on passage rows, where there are any, at the beginning of the phase."""
+    passage_share_end: float | None = None
+    """The share at its end; what language and passages leave is the share of question rows."""
     cut_share: float = 0.35
     """Share of language rows cut into chains that begin from nothing."""
     round_keys: bool = False
@@ -58,11 +65,14 @@ class TrainConfig:
     peak_factor: float = 1.0
     final_factor: float = 0.02
     dropout: float = 0.0
-    """Share of what every block adds that is left out of question rows while training."""
+    """Share of what every block adds that is left out of passage rows while training."""
     row_shape: RowShape = field(default_factory=RowShape)
+    passage_shape: PassageShape = field(default_factory=PassageShape)
     set_weights: dict[str, float] = field(default_factory=dict)
     """How often a question set seeds a context; `synthetic` and `recurring`: shares of contexts made on the
     spot, out of nothing and out of the text stream."""
+    passage_weights: dict[str, float] = field(default_factory=dict)
+    """What passage rows take in place of some of them."""
     held: tuple[str, ...] = ()
     """Question sets of which one group in thirty (articles, repositories) is kept out and measured at the end of the phase."""
     held_rows: int = 32

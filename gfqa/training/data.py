@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,30 +19,34 @@ from gfqa.tokenizer import load_tokenizer
 from gfqa.training.config import TrainConfig
 from gfqa.training.held import held_shape, is_held
 from gfqa.training.packs import UnitFiles
+from gfqa.training.passage_rows import passage_row
 from gfqa.training.pool import Maker, Pool
 from gfqa.training.questions import vary
 from gfqa.training.rows import Row, language_row, question_row
 from gfqa.training.synthetic_units import StreamUnits, SyntheticUnits, by_weight
 from gfqa.training.teacher import WordPieces
 
-KINDS = ("language", "questions")
+KINDS = ("language", "questions", "passages")
 
 
 class Rows(Dataset[Row]):
     """Rows of one kind of one rank; files are opened at the first row, in each worker.
 
-    kind: "language", "questions", or "held:SET", the questions of the groups of a set that are kept out of the others.
+    kind: one of KINDS, or "held:SET" and "held-passages:SET", the questions of the groups of a set that are kept out of
+    the others, in question rows and in passage rows.
     """
 
     def __init__(self, config: TrainConfig, kind: str, rank: int) -> None:
         self.config, self.kind, self.rank = config, kind, rank
-        self._held = kind.removeprefix("held:") if kind.startswith("held:") else ""
+        self._held = kind.partition(":")[2]
         self._stream: tuple[np.ndarray, np.ndarray] | None = None
         self._questions: tuple[Pool, Maker] | None = None
         self._word_pieces: WordPieces | None = None
 
     def __getitem__(self, i: int) -> Row:
         rng = random.Random(f"{self.kind}/{i}" if self._held else f"{self.config.seed}/{self.kind}/{self.rank}/{i}")
+        if self.kind in ("passages", f"held-passages:{self._held}"):
+            return self._passages(rng)
         row = self._language(rng) if self.kind == "language" else self._asked(rng)
         if self.config.teacher and not self._held:
             length = self.config.language_length if self.kind == "language" else self.config.row_shape.documents
@@ -52,9 +58,28 @@ class Rows(Dataset[Row]):
         return language_row(stream, begins, self.config.language_length, rng, self.config.cut_share)
 
     def _asked(self, rng: random.Random) -> Row:
-        config, shape, held = self.config, self.config.row_shape, self._held
-        if held:
+        config, shape = self.config, self.config.row_shape
+        if self._held:
             shape = held_shape(shape)
+        pool, made = self._pool()
+        return question_row(
+            pool, shape, pool.tokenizer, rng, self._put(shape.vary), made, config.model.get("reread_copies", 1)
+        )
+
+    def _passages(self, rng: random.Random) -> Row:
+        shape = self.config.passage_shape
+        if self._held:
+            shape = dataclasses.replace(shape, unanswerable=0.0)
+        pool, made = self._pool()
+        return passage_row(pool, shape, pool.tokenizer, rng, self._put(self.config.row_shape.vary), made)
+
+    def _put(self, strength: float) -> Callable[[str, random.Random], str]:
+        """How questions are put: the way people type in training, as they were written where they are measured."""
+        return lambda question, rng: question if self._held else vary(question, rng, strength)
+
+    def _pool(self) -> tuple[Pool, Maker]:
+        """The units to draw from, and what is made on the spot; opened at the first row."""
+        config, held = self.config, self._held
         if self._questions is None:
             folder = Path(config.questions)
             if not config.questions or not (folder / "index.npy").is_file():
@@ -66,19 +91,18 @@ class Rows(Dataset[Row]):
             def taken(name: str, group: str) -> bool:
                 return name == held and is_held(group) if held else name not in config.held or not is_held(group)
 
-            pool = Pool(UnitFiles(folder), tokenizer, config.set_weights, shape.documents, taken)
+            # A passage is cut out of any document, where a question row has to hold it whole.
+            passages = "passages" in self.kind
+            weights = config.set_weights | (config.passage_weights if passages else {})
+            largest = sys.maxsize if passages else config.row_shape.documents
+            pool = Pool(UnitFiles(folder), tokenizer, weights, largest, taken)
             if not pool.sets:
                 raise UsageError(f"{folder} has no units of the groups of {held or 'any set'} that are wanted.")
             makers: dict[str, Maker] = {} if held else {"synthetic": SyntheticUnits(pool)}
-            if not held and config.set_weights.get("recurring", 0.0) > 0:
+            if not held and weights.get("recurring", 0.0) > 0:
                 makers["recurring"] = StreamUnits(*self._text(), tokenizer)
             self._questions = (pool, by_weight(pool, makers))
-        pool, made = self._questions
-
-        def put(question: str, rng: random.Random) -> str:
-            return vary(question, rng, shape.vary)
-
-        return question_row(pool, shape, pool.tokenizer, rng, put, made, config.model.get("reread_copies", 1))
+        return self._questions
 
     def _words(self) -> WordPieces:
         if self._word_pieces is None:

@@ -20,6 +20,7 @@ from gfqa.model.gold import Attend, GoldInputs
 from gfqa.model.key_cache import rounded
 from gfqa.model.language_model import Block, LanguageModel, query_scale
 from gfqa.model.layers import previous_token, rms
+from gfqa.model.pointer import PointerInputs, likeliest, nearness_bias, passage_tokens, pointer_block, pointer_inputs
 from gfqa.model.state import BlockState
 
 BLOCK = 128
@@ -42,6 +43,21 @@ class Spans:
     visible: Tensor
 
 
+@dataclass
+class Marked:
+    """Where passages answer their questions, N chains of T tokens (`training.passage_rows`).
+
+    asked, tokens, first, last [N]: tokens of the question and of the chain, first and last token of the answer, 0 for none;
+    firsts bool [N, T]: every token at which it may begin.
+    """
+
+    asked: Tensor
+    tokens: Tensor
+    first: Tensor
+    last: Tensor
+    firsts: Tensor
+
+
 def dropped(x: Tensor, share: Tensor) -> Tensor:
     """Dropout with its share in a tensor: another share, none for a measurement, is not compiled anew."""
     return x * (torch.rand_like(x, dtype=torch.float32) >= share).to(x.dtype) / (1 - share).to(x.dtype)
@@ -53,12 +69,18 @@ def finch_block(block: Block, x: Tensor, starts: Tensor, drop: Tensor | None = N
     return y if drop is None else x + dropped(y - x, drop)
 
 
-def gold_block(
-    block: Block, x: Tensor, starts: Tensor, inputs: GoldInputs, attend: Attend, drop: Tensor | None = None
+def gold_block(block: Block, x: Tensor, starts: Tensor, inputs: GoldInputs, attend: Attend) -> Tensor:
+    """One GOLD block over the last Tq positions of packed rows, [B, Tq, C] -> [B, Tq, C]."""
+    x = x + block.att.train_forward(block.ln1(x), starts, inputs, attend)  # type: ignore[operator]
+    y: Tensor = x + block.ffn(block.ln2(x), None, starts)[0]
+    return y
+
+
+def pointing_block(
+    block: Block, x: Tensor, starts: Tensor, inputs: PointerInputs, drop: Tensor | None = None
 ) -> Tensor:
-    """One GOLD block over the last Tq positions of packed rows, [B, Tq, C] -> [B, Tq, C]; `drop` as in a Finch block."""
-    y = x + block.att.train_forward(block.ln1(x), starts, inputs, attend)  # type: ignore[operator]
-    y = y + block.ffn(block.ln2(y), None, starts)[0]
+    """One GOLD block over chains that see all of themselves, [N, T, C] -> [N, T, C]; `drop` as in a Finch block."""
+    y = pointer_block(block, x, starts, inputs)
     return y if drop is None else x + dropped(y - x, drop)
 
 
@@ -72,8 +94,8 @@ def cross_entropy(model: LanguageModel, x: Tensor, targets: Tensor) -> tuple[Ten
 class Forward:
     """The packed forward pass of one model, compiled piece by piece where asked.
 
-    dropout: share of what each block adds, and of the embeddings that enter the first, that is left out of question rows:
-    language rows are far from learnt by heart. `measuring` is the same pass without it.
+    dropout: share of what each block adds, and of the embeddings that enter the first, that is left out of passage rows:
+    the others are far from learnt by heart. `measuring` is the same pass without it.
     """
 
     def __init__(self, model: LanguageModel, *, compiled: bool, flex: bool, dropout: float = 0.0) -> None:
@@ -84,17 +106,17 @@ class Forward:
         self.flex = flex
         wrap: Callable[[Any], Any] = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
         self._finch, self._gold, self._loss = wrap(finch_block), wrap(gold_block), wrap(cross_entropy)
+        self._pointing = wrap(pointing_block)
         self._flex_attention = wrap(_flex_attention()) if flex else None
         self._flex_mask: FlexMask | None = None
 
     def language(self, ids: Tensor, starts: Tensor, targets: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
         """ids, targets [B, T], starts bool [B, T] -> (summed loss, hits [B*T], decompressed keys [B, T, C])."""
-        drop = None if self._drop is None else self._no_drop
-        x, e, compressed = self._lower(ids, starts, round_keys, drop)
+        x, e, compressed = self._lower(ids, starts, round_keys, None)
         visible = torch.arange(1, ids.shape[1] + 1, device=ids.device).expand(ids.shape)
         inputs = self._inputs(e, compressed, starts, visible)
         for block in self._gold_blocks():
-            x = self._gold(block, x, starts, inputs, causal, drop)
+            x = self._gold(block, x, starts, inputs, causal)
         return *self._loss(self.model, x.flatten(0, 1), targets.flatten()), inputs.kappa
 
     def questions(
@@ -118,17 +140,58 @@ class Forward:
             wrong[at] = logits.argmax(dim=-1) != targets[at]
         return losses, wrong
 
+    def passages(self, ids: Tensor, marked: Marked) -> tuple[Tensor, Tensor]:
+        """ids [N, T] -> (summed loss of N questions, hits [N]: the likeliest of span and none is what was marked).
+
+        The loss of a question is -log p of a first token among those marked, and of the last token given the marked first.
+        """
+        logits, h, seen = self._edges(ids, marked)
+        first = logits.log_softmax(dim=1)
+        lost = -first.masked_fill(~marked.firsts, -torch.inf).logsumexp(dim=1)
+        last = self.model.pointer.last_logits(h, marked.first[:, None], seen)[:, 0].log_softmax(dim=1)
+        some = marked.last > 0
+        lost = lost - torch.where(some, last.gather(1, marked.last[:, None])[:, 0], 0.0)
+        with torch.no_grad():
+            best = likeliest(self.model.pointer, logits, h, seen, 1)
+            # In another place the same words are as long.
+            whole = marked.firsts.gather(1, best.first[:, None])[:, 0] & (
+                best.last - best.first == marked.last - marked.first
+            )
+            hits = torch.where(some, whole & (best.answerable > 0), best.answerable <= 0)
+        return lost.sum(), hits
+
+    def pointed(self, ids: Tensor, marked: Marked) -> tuple[Tensor, Tensor]:
+        """Of the likeliest span and the one marked: F1 of their tokens, float32, and whether they are the same, bool [N]."""
+        logits, h, seen = self._edges(ids, marked)
+        best = likeliest(self.model.pointer, logits.detach(), h.detach(), seen, 8)
+        shared = torch.minimum(best.last, marked.last) - torch.maximum(best.first, marked.first) + 1
+        sizes = (best.last - best.first) + (marked.last - marked.first) + 2
+        return 2 * shared.clamp(min=0) / sizes, (best.first == marked.first) & (best.last == marked.last)
+
+    def _edges(self, ids: Tensor, marked: Marked) -> tuple[Tensor, Tensor, Tensor]:
+        """(logits [N, T] of an answer's first token, the pointer's view of every token [N, T, C], where one may be [N, T])."""
+        starts = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
+        starts[:, 0] = True
+        x, e, compressed = self._lower(ids, starts, False, self._drop)
+        bias = nearness_bias(marked.asked, marked.tokens, ids.shape[1], self.config.n_head, x.dtype)
+        kappa = self.model.decompress(e, compressed)
+        inputs = pointer_inputs(self.model.pointer, x, rms(e), kappa, starts, bias)
+        for block in self._gold_blocks():
+            x = self._pointing(block, x, starts, inputs, self._drop)
+        seen = passage_tokens(marked.asked, marked.tokens, ids.shape[1])
+        return *self.model.pointer.edge_logits(x, seen), seen
+
     def _questions(
         self, ids: Tensor, starts: Tensor, n_questions: int, spans: Spans, round_keys: bool
     ) -> tuple[Tensor, Tensor]:
         """(the last block's output at the question positions [B, Tq, C], decompressed keys [B, Td + Tq, C])."""
-        x, e, compressed = self._lower(ids, starts, round_keys, self._drop)
+        x, e, compressed = self._lower(ids, starts, round_keys, None)
         inputs = self._inputs(e, compressed, starts, spans.visible)
         attend = self._question_attention(spans)
         x, starts = x[:, -n_questions:].contiguous(), starts[:, -n_questions:].contiguous()
         for block in self._gold_blocks():
             # Not compiled: `attend` holds this batch's mask, and a compiled block would be compiled anew for each.
-            x = gold_block(block, x, starts, inputs, attend, self._drop)
+            x = gold_block(block, x, starts, inputs, attend)
         return x, inputs.kappa
 
     @contextmanager

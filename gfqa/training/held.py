@@ -24,7 +24,8 @@ FIRST_SIGHT = 128
 """Tokens of a question chain before its answer, at most, where no passage is read again."""
 
 Ask = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
-"""A batch -> (-log p of every target [B, Tq], whether the most likely token was another one, bool [B, Tq])."""
+"""A batch of question rows -> (-log p of every target [B, Tq], whether the most likely token was another one, bool
+[B, Tq]); of passage rows -> (F1, whether the span is the one marked) [N]."""
 
 
 def is_held(group: str) -> bool:
@@ -38,8 +39,8 @@ def held_shape(shape: RowShape) -> RowShape:
     return dataclasses.replace(shape, vary=0.0, noise=0.0, asking=asking)
 
 
-class HeldQuestions:
-    """Rows of one set, this rank's share of them, and how many of its questions a model answers without a wrong token."""
+class _HeldRows:
+    """Rows of one set, this rank's share of them."""
 
     def __init__(self, rows: Dataset[Any], count: int, size: int, rank: int, world: int, workers: int) -> None:
         """rows: a data set of single rows; count: rows of all ranks; size: rows a batch, the last filled with its first."""
@@ -54,6 +55,25 @@ class HeldQuestions:
         if not self._batches:
             self._batches = list(DataLoader(self._rows, batch_sampler=self._numbers, num_workers=self._workers))
         return self._batches
+
+
+class HeldPassages(_HeldRows):
+    """How well the pointer finds the answers of questions of one set in the passages that hold them."""
+
+    def measure(self, ask: Ask, device: torch.device) -> dict[str, float]:
+        """questions; exact: share of spans that are the one marked; f1: mean F1 of tokens. ask gives (f1, exact) [N]."""
+        sums = torch.zeros(3, dtype=torch.float64, device=device)
+        for batch in self._made():
+            overlap, same = ask({name: t.to(device) for name, t in batch.items()})
+            sums += torch.stack((overlap.new_tensor(len(same)), same.sum(), overlap.sum())).double()
+        if self._world > 1:
+            dist.all_reduce(sums)
+        n, exact, overlap_sum = sums.tolist()
+        return {"questions": int(n), "exact": round(exact / n, 4), "f1": round(overlap_sum / n, 4)}
+
+
+class HeldQuestions(_HeldRows):
+    """How many questions of one set a model answers without a wrong token, in question rows."""
 
     def measure(self, ask: Ask, device: torch.device) -> dict[str, float]:
         """questions; exact and loss (nats a question) at first sight, and the same of those read again."""

@@ -41,9 +41,9 @@ class Work:
         self._head = model.emb.weight.numel()
         self._attention = model.config.n_gold * model.config.n_embd
 
-    def of(self, rows: int, length: int, upper: int, seen: float) -> float:
-        """rows of `length` tokens, `upper` of them through GOLD layers and the head, each seeing `seen` keys."""
-        matrices = length * self._lower + upper * (self._upper + self._head)
+    def of(self, rows: int, length: int, upper: int, seen: float, *, head: bool = True) -> float:
+        """rows of `length` tokens, `upper` of them through GOLD layers (and the head), each seeing `seen` keys."""
+        matrices = length * self._lower + upper * (self._upper + self._head * head)
         return 6.0 * rows * (matrices + 2 * upper * seen * self._attention)
 
 
@@ -76,11 +76,13 @@ class Meter:
         if self._peak:
             line["mfu"] = round(self._work / seconds / self._peak, 4)
         line["norm"] = round(sums["norm"] / max(self._steps, 1), 4)
-        for kind in ("language", "questions", "teacher"):
+        for kind in ("language", "questions", "passages", "teacher"):
             if f"{kind}_loss" in sums:
                 line[f"{kind}_loss"] = round(sums[f"{kind}_loss"] / max(sums[f"{kind}_count"], 1), 4)
         if sums.get("asked"):
             line["exact"] = round(sums["exact"] / sums["asked"], 4)
+        if sums.get("marked"):
+            line["pointed"] = round(sums["pointed"] / sums["marked"], 4)
         self._sums.clear()
         self._began, self._steps, self._tokens, self._work = time.monotonic(), 0, 0, 0.0
         if not all(math.isfinite(value) for value in line.values()):

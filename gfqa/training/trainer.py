@@ -24,14 +24,16 @@ from gfqa.model.init import init_weights
 from gfqa.model.language_model import LanguageModel
 from gfqa.training.config import TrainConfig
 from gfqa.training.data import KINDS, Batches, Rows
-from gfqa.training.forward import Forward, Spans
-from gfqa.training.held import HeldQuestions
+from gfqa.training.forward import Forward, Marked, Spans
+from gfqa.training.held import HeldPassages, HeldQuestions
 from gfqa.training.meter import Meter, Work, peak_of
 from gfqa.training.optimizer import Optimizer
 from gfqa.training.teacher import Teacher
 from gfqa.training.weights import MEGABYTE, load_shards, load_weights, save_shards, weights_of
 
 Emit = Callable[[dict[str, Any]], None]
+HELD = (("questions", "held", HeldQuestions), ("passages", "held-passages", HeldPassages))
+"""What of a held set is measured where there are rows of this kind, the rows it is measured in, and how."""
 
 
 def rate_factor(config: TrainConfig, step: int, progress: float) -> float:
@@ -41,12 +43,23 @@ def rate_factor(config: TrainConfig, step: int, progress: float) -> float:
     return config.peak_factor * factor * min(1.0, (step + 1) / max(config.warmup_steps, 1))
 
 
-def language_share(config: TrainConfig, progress: float) -> float:
-    """The share of steps on language rows at this point of the phase, 0..1."""
-    if not config.question_rows or not config.language_rows:
-        return float(not config.question_rows)
-    end = config.language_share if config.language_share_end is None else config.language_share_end
-    return config.language_share + (end - config.language_share) * min(progress, 1.0)
+def shares(config: TrainConfig, progress: float) -> dict[str, float]:
+    """The share of steps on each kind of rows at this point of the phase, 0..1 each and 1 together."""
+
+    def moved(start: float, end: float | None) -> float:
+        return start if end is None else start + (end - start) * min(progress, 1.0)
+
+    asked = {
+        "language": moved(config.language_share, config.language_share_end) if config.language_rows else 0.0,
+        "passages": moved(config.passage_share, config.passage_share_end) if config.passage_rows else 0.0,
+    }
+    rest = 1 - sum(asked.values())
+    if config.question_rows:
+        return {**asked, "questions": max(rest, 0.0)}
+    # Without question rows the others share all.
+    if config.language_rows:
+        return {**asked, "language": 1 - asked["passages"], "questions": 0.0}
+    return {"language": 0.0, "passages": 1.0, "questions": 0.0}
 
 
 def new_model(config: TrainConfig, device: torch.device) -> LanguageModel:
@@ -83,32 +96,34 @@ class Trainer:
         beside = [] if self._teacher is None else [("teacher.projection", self._teacher.projection)]
         self.optimizer = Optimizer(self.model, config.optimizer, beside)
         self._trained = [*self.model.parameters(), *(parameter for _, parameter in beside)]
-        self.step, self.tokens, self.progress, self._elapsed, self._language_due = 0, 0, 0.0, 0.0, 0.0
+        self.step, self.tokens, self.progress, self._elapsed = 0, 0, 0.0, 0.0
+        self._due = dict.fromkeys(KINDS, 0.0)
         positions = dict.fromkeys(KINDS, 0)
         if resume is not None:
             positions = self._take_up(resume)
         self._forward = Forward(
             self.model, compiled=config.compiled and cuda, flex=config.flex and cuda, dropout=config.dropout
         )
-        rows = {"language": config.language_rows, "questions": config.question_rows}
-        shares = [language_share(config, progress) for progress in (0.0, 1.0)]
-        used = {"language": max(shares) > 0, "questions": min(shares) < 1}
+        rows = {
+            "language": config.language_rows,
+            "questions": config.question_rows,
+            "passages": config.passage_rows,
+        }
+        begin, end = shares(config, 0.0), shares(config, 1.0)
         self._batches = {
             kind: Batches(config, kind, rows[kind], self.rank, self.device, positions[kind])
             for kind in KINDS
-            if used[kind]
+            if max(begin[kind], end[kind]) > 0
         }
-        self._held = {
-            name: HeldQuestions(
-                Rows(config, f"held:{name}", self.rank),
-                config.held_rows,
-                config.question_rows,
-                self.rank,
-                self.world,
-                config.workers,
-            )
-            for name in (config.held if config.question_rows else ())
-        }
+        self._held: dict[str, HeldQuestions | HeldPassages] = {}
+        for kind, prefix, measured in HELD:
+            for name in config.held if rows[kind] else ():
+                held_rows = Rows(config, f"{prefix}:{name}", self.rank)
+                label = name if kind == "questions" else f"{name} {kind}"
+                where = (self.rank, self.world, config.workers)
+                self._held[label] = measured(
+                    held_rows, config.held_rows, rows[kind], *where
+                )
         self._work, self._meter = Work(self.model), Meter(self.world, peak_of(self.device))
         self._log: list[dict[str, Any]] = []
 
@@ -144,18 +159,20 @@ class Trainer:
         return self.progress >= 1.0
 
     def _next_kind(self) -> str:
-        """Which rows the next step reads: the share of the moment adds up, and a whole one is a step on language."""
-        self._language_due += language_share(self.config, self.progress)
-        if self._language_due < 1:
-            return "questions"
-        self._language_due -= 1
-        return "language"
+        """Which rows the next step reads: the shares of the moment add up, and the kind that is most behind comes next."""
+        for kind, share in shares(self.config, self.progress).items():
+            self._due[kind] += share
+        kind = max(self._due, key=self._due.__getitem__)
+        self._due[kind] -= 1
+        return kind
 
     def _measure_held(self) -> None:
         """A line for every set of which groups are kept out: how many of their questions are answered exactly."""
 
         def ask(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             with self._forward.measuring():
+                if "firsts" in batch:
+                    return self._forward.pointed(batch["ids"].flatten(0, 1), marked_of(batch))
                 return self._forward.each(batch["ids"], batch["starts"], batch["targets"], spans_of(batch), keys)
 
         keys = self.config.round_keys
@@ -190,7 +207,7 @@ class Trainer:
                 "optimizer_steps": self.optimizer.steps,
                 "tokens": self.tokens,
                 "progress": self.progress,
-                "language_due": self._language_due,
+                "due": self._due,
                 "round_weights": self.optimizer.round_weights,
                 "minutes": self._minutes(),
                 "positions": {kind: batches.position for kind, batches in self._batches.items()},
@@ -203,8 +220,8 @@ class Trainer:
         """Masters, moments and counters from a state folder; returns the positions in the data."""
         stored, about = load_shards(folder)
         mine = dataclasses.asdict(self.config)
-        same = ("model", "seed", "accumulate", "language_rows", "question_rows", "language_length", "row_shape")
-        for key in same:
+        same = ("model", "seed", "accumulate", "language_rows", "question_rows", "passage_rows", "language_length")
+        for key in (*same, "row_shape", "passage_shape"):
             if _plain(about["config"].get(key)) != _plain(mine[key]):
                 raise ModelError(
                     f"{folder} is the state of a phase with another {key}.", hint="Resume with its settings."
@@ -218,12 +235,14 @@ class Trainer:
         self.step, self.tokens, self.progress = about["step"], about["tokens"], about["progress"]
         self.optimizer.steps, self._elapsed = about["optimizer_steps"], about["minutes"]
         self.optimizer.round_weights = about["round_weights"]
-        self._language_due = about["language_due"]
+        self._due = about["due"]
         self.optimizer.publish()
         return dict.fromkeys(KINDS, 0) | about["positions"]
 
     def _losses(self, batch: dict[str, Tensor], kind: str) -> Tensor:
         """The mean loss of one batch; adds sums, counts and whole-answer hits to the meter."""
+        if kind == "passages":
+            return self._pointing_loss(batch)
         targets, keys = batch["targets"], self.config.round_keys
         counted = targets >= 0
         rows, length = batch["ids"].shape
@@ -252,6 +271,17 @@ class Trainer:
         self._meter.add("teacher_loss", taught)
         self._meter.add("teacher_count", torch.ones_like(taught))
         return mean + self.config.teacher_weight * taught
+
+    def _pointing_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """The mean loss of a batch of passage rows."""
+        ids = batch["ids"].flatten(0, 1)
+        loss, hits = self._forward.passages(ids, marked_of(batch))
+        answered = batch["last"].flatten() > 0
+        for name, value in (("passages_loss", loss), ("pointed", hits[answered].sum()), ("marked", answered.sum())):
+            self._meter.add(name, value)
+        self._meter.add("passages_count", torch.full_like(loss, len(ids)))
+        self._meter.count(ids.numel(), self._work.of(len(ids), ids.shape[1], ids.shape[1], ids.shape[1], head=False))
+        return loss / len(ids)
 
     def _new_teacher(self) -> Teacher | None:
         if not self.config.teacher:
@@ -286,6 +316,11 @@ class Trainer:
 
     def _shard_bytes(self) -> int:
         return int(self.config.shard_size * MEGABYTE)
+
+
+def marked_of(batch: dict[str, Tensor]) -> Marked:
+    """Where the questions of a batch of passage rows are answered."""
+    return Marked(*(batch[name].flatten(0, 1) for name in ("asked", "tokens", "first", "last", "firsts")))
 
 
 def spans_of(batch: dict[str, Tensor]) -> Spans:

@@ -69,6 +69,11 @@ class TokenPlaces:
         offset = len(self._text[:character].encode())
         return self._header + min(int(np.searchsorted(self._ends, offset, side="right")), max(len(self._ends) - 1, 0))
 
+    def character(self, token: int) -> int:
+        """The character at which this token of the chain begins; 0 for a token of the header."""
+        before = int(self._ends[token - self._header - 1]) if token > self._header and len(self._ends) else 0
+        return len(self._text.encode()[:before].decode("utf-8", "ignore"))
+
 
 def _line_start(text: str, line: int) -> int:
     at = 0

@@ -1,0 +1,211 @@
+"""Rows for the pointer: questions, each with one passage, and the tokens where it is answered there, if it is.
+
+A row holds `per_context` questions of a few documents drawn together, each a chain of `length` tokens of its own: the question,
+the document's header, a passage of its text, padding. A share of the passages does not answer: another part of the document,
+or a document beside it that speaks of the same words.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfqa.answer.prompt import asking_ids
+from gfqa.errors import UsageError
+from gfqa.tokenizer import Tokenizer
+from gfqa.training.pool import Maker, Pool, Unit
+from gfqa.training.questions.places import TokenPlaces, clue_words, mention, occurrences
+from gfqa.training.questions.units import PROSE_KINDS, Question
+
+Row = dict[str, np.ndarray]
+Vary = Callable[[str, random.Random], str]
+Span = tuple[int, int]
+LONGEST = 64
+"""Tokens of an answer at most (`model.pointer.LONGEST`)."""
+TRIES = 1000
+"""Draws for one row."""
+
+
+@dataclass
+class PassageShape:
+    """How passage rows are filled; lengths in tokens, shares from 0 to 1."""
+
+    length: int = 448
+    per_context: int = 8
+    most_of_document: int = 4
+    """Questions of one document in a row."""
+    passage: int = 320
+    unanswerable: float = 0.3
+    elsewhere: float = 0.25
+    """Of those without an answer: another part of the answering document."""
+    near: float = 0.6
+    """Of those: another document of the same article or repository, one that has the question's words if there is one."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where a document answers a question: tokens first to last of its chain; others: first tokens of the same words."""
+
+    first: int
+    last: int
+    others: tuple[int, ...] = ()
+
+
+def passage_row(
+    pool: Pool, shape: PassageShape, tokenizer: Tokenizer, rng: random.Random, vary: Vary, made: Maker | None
+) -> Row:
+    """One row of G = per_context chains of L = length tokens.
+
+    ids [G, L]; asked, tokens [G]: tokens of the question and of the chain; first, last [G]: the answer's tokens, 0 where there
+    is none; firsts bool [G, L]: every token at which the answer may begin (position 0 where there is none).
+    """
+    row = _Filling(shape, tokenizer)
+    for _ in range(TRIES):
+        if row.full:
+            break
+        units = (made(rng) if made is not None else []) or [pool.seed(rng)]
+        for unit in units:
+            for qa in rng.sample(unit.qas, min(len(unit.qas), shape.most_of_document)):
+                answer = None if row.full else answer_of(unit, qa, rng)
+                if answer is None:
+                    continue
+                asked = vary(qa["q"], rng)
+                if rng.random() < shape.unanswerable:
+                    wrong = _wrong(pool, unit, qa, answer, units, shape, rng)
+                    if wrong is not None:
+                        row.ask(asked, *wrong, None)
+                else:
+                    row.ask(asked, unit, _window(unit, answer.first, shape.passage, rng), answer)
+    if not row.full:
+        raise UsageError("The units have next to no question whose answer stands in their text.")
+    return row.arrays()
+
+
+def answer_of(unit: Unit, qa: Question, rng: random.Random) -> Answer | None:
+    """Where the unit's text, or its path, says an answer word for word; None where it does not."""
+    text, places = unit.text, unit.places
+    around = places.character(qa["at"])
+    for said in sorted(qa["a"], key=lambda _: rng.random()):
+        found = list(occurrences(text, said))
+        if found:
+            at = min(found, key=lambda character: abs(character - around))
+            first, last = places.token(at), places.token(at + len(said) - 1)
+            # A name or a value in code is answered where it says so; the same words of prose may do as well anywhere.
+            alike = found if qa["kind"] in PROSE_KINDS else []
+            return (
+                Answer(first, last, tuple(places.token(character) for character in alike))
+                if last - first < LONGEST
+                else None
+            )
+        if (in_path := unit.path.find(said)) >= 0:
+            header = _header_places(unit)
+            first, last = header.token(in_path), header.token(in_path + len(said) - 1)
+            return Answer(first, last) if last < unit.header and last - first < LONGEST else None
+    return None
+
+
+def _header_places(unit: Unit) -> TokenPlaces:
+    """Characters of the path to tokens of the chain, whose first one is `<doc>`."""
+    sizes = [len(unit.tokenizer.piece_bytes(id)) for id in unit.ids[1 : unit.header].tolist()]
+    return TokenPlaces(unit.path + "\n", sizes, 1)
+
+
+def _window(unit: Unit, at: int, width: int, rng: random.Random) -> Span:
+    """A passage around token `at`, near its middle or anywhere in it; from a line's start where one is near."""
+    if rng.random() > 0.7:
+        width = rng.randint(width // 3, width)
+    end = len(unit.ids)
+    at = max(at, unit.header)
+    off = rng.gauss(0.0, width / 6) if rng.random() < 0.5 else rng.uniform(-0.45, 0.45) * width
+    high = min(end, max(unit.header, round(at + off) - width // 2) + width)
+    low = max(unit.header, high - width)
+    for start in range(low, min(low + width // 6, at)):
+        if low > unit.header and b"\n" in unit.tokenizer.piece_bytes(int(unit.ids[start])):
+            low = start + 1
+            break
+    return low, high
+
+
+def _wrong(
+    pool: Pool, unit: Unit, qa: Question, answer: Answer, beside: list[Unit], shape: PassageShape, rng: random.Random
+) -> tuple[Unit, Span] | None:
+    """A passage that does not answer, as far as words can tell."""
+    draw, words = rng.random(), clue_words(qa)
+    if draw < shape.elsewhere and len(unit.ids) > 2 * shape.passage:
+        window = _window(unit, rng.randrange(unit.header, len(unit.ids)), shape.passage, rng)
+        inside = unit.tokenizer.decode(unit.ids[slice(*window)].tolist())
+        if answer.first >= unit.header and not any(said in inside for said in qa["a"]):
+            return unit, window
+    if draw < shape.elsewhere + shape.near:
+        users = [pool.unit(number) for number in rng.sample(qa["users"], 1)] if qa.get("users") else []
+        others = (
+            users or [other for other in beside if other is not unit] or [pool.neighbour(unit, rng) for _ in range(3)]
+        )
+    else:
+        others = [pool.seed(rng)]
+    others = [other for other in others if other.key != unit.key and not _says(other, qa)]
+    if not others:
+        return None
+    ranked = [(mention(other.text, words), other) for other in others]
+    at, other = max(ranked, key=lambda pair: pair[0] >= 0)
+    token = other.places.token(at) if at >= 0 else rng.randrange(other.header, max(len(other.ids), other.header + 1))
+    return other, _window(other, token, shape.passage, rng)
+
+
+def _says(other: Unit, qa: Question) -> bool:
+    """Whether another document could answer too: prose that has the answer's words, a path that is the answer."""
+    prose = qa["kind"] in PROSE_KINDS
+    return any(said == other.path or (prose and said.lower() in other.text.lower()) for said in qa["a"])
+
+
+class _Filling:
+    """A row being filled, chain by chain."""
+
+    def __init__(self, shape: PassageShape, tokenizer: Tokenizer) -> None:
+        count, self._length = shape.per_context, shape.length
+        self._tokenizer, self._used = tokenizer, 0
+        self._ids = np.zeros((count, shape.length), dtype=np.int64)
+        self._firsts = np.zeros((count, shape.length), dtype=bool)
+        self._numbers = {name: np.zeros(count, dtype=np.int64) for name in ("asked", "tokens", "first", "last")}
+
+    @property
+    def full(self) -> bool:
+        return self._used == len(self._ids)
+
+    def ask(self, question: str, unit: Unit, window: Span, answer: Answer | None) -> None:
+        """Add a chain; not where the answer is not in it whole, or where there is no room for half the passage."""
+        asked = asking_ids(self._tokenizer, question)
+        low, high = window
+        before = len(asked) + unit.header
+        room = self._length - before
+        if self.full or room < (high - low) // 2:
+            return
+        if answer is not None and answer.first >= unit.header and answer.last >= low + room:
+            low = max(unit.header, answer.last + 1 - room // 2)
+        high = min(high, low + room)
+
+        def place(token: int) -> int:
+            """A token of the document's chain in this one; -1 where it is not there."""
+            if token < unit.header:
+                return len(asked) + token
+            return before + token - low if low <= token < high else -1
+
+        first = last = 0
+        firsts = [0]
+        if answer is not None:
+            first, last = place(answer.first), place(answer.last)
+            firsts = [at for at in (first, *map(place, answer.others)) if at > 0]
+            if first < 0 or last < 0:
+                return
+        ids = [*asked, *unit.ids[: unit.header].tolist(), *unit.ids[low:high].tolist()]
+        number, self._used = self._used, self._used + 1
+        self._ids[number, : len(ids)] = ids
+        self._firsts[number, firsts] = True
+        for name, value in (("asked", len(asked)), ("tokens", len(ids)), ("first", first), ("last", last)):
+            self._numbers[name][number] = value
+
+    def arrays(self) -> Row:
+        return {"ids": self._ids, "firsts": self._firsts, **self._numbers}

@@ -1,0 +1,153 @@
+"""Rows for the pointer: what is marked says the answer, what is not does not; and the pointer learns from them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gfqa.answer.prompt import asking_ids
+from gfqa.errors import UsageError
+from gfqa.model.pointer import point
+from gfqa.tokenizer import load_tokenizer
+from gfqa.training.config import TrainConfig
+from gfqa.training.data import Rows
+from gfqa.training.forward import Forward
+from gfqa.training.optimizer import OptimizerConfig
+from gfqa.training.packs import UnitFiles
+from gfqa.training.passage_rows import PassageShape, answer_of, passage_row
+from gfqa.training.pool import Pool
+from gfqa.training.rows import RowShape
+from gfqa.training.trainer import Trainer, marked_of
+
+from .kit import MODEL, TOKENIZER, opened
+
+POINTER = MODEL | {"pointer_width": 8, "reread_tokens": 64}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return opened(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def pool(data: dict[str, str]) -> Pool:
+    return Pool(UnitFiles(Path(data["questions"])), load_tokenizer(TOKENIZER), {"squad": 2.0}, 4096)
+
+
+def rows_of(pool: Pool, shape: PassageShape, count: int) -> list[dict[str, np.ndarray]]:
+    rng = random.Random(3)
+    return [passage_row(pool, shape, pool.tokenizer, rng, lambda question, rng: question, None) for _ in range(count)]
+
+
+def answers(pool: Pool) -> dict[str, set[str]]:
+    units = [pool.unit(i) for i in range(len(pool.files.sets))]
+    return {qa["q"]: set(qa["a"]) for unit in units for qa in unit.qas}
+
+
+def test_what_is_marked_is_the_answer_and_a_wrong_passage_lacks_it(pool: Pool) -> None:
+    shape = PassageShape(length=192, per_context=4, passage=96, unanswerable=0.4)
+    tokenizer, known, wrong = pool.tokenizer, answers(pool), 0
+    for row in rows_of(pool, shape, 25):
+        assert row["ids"].shape == row["firsts"].shape == (4, 192)
+        for ids, firsts, asked, n, first, last in zip(
+            *(row[name] for name in ("ids", "firsts", "asked", "tokens", "first", "last")), strict=True
+        ):
+            question = tokenizer.decode(ids[1:asked].tolist()).strip()
+            assert asking_ids(tokenizer, question) == ids[:asked].tolist()
+            assert ids[asked] == tokenizer.control["doc"]
+            assert (ids[n:] == 0).all()
+            assert n <= 192
+            said = tokenizer.decode(ids[first : last + 1].tolist()).strip(" .")
+            if last:
+                assert asked < first <= last < n
+                assert said in known[question]
+                assert firsts[first]
+                assert all(asked < at < n for at in np.flatnonzero(firsts))
+            else:
+                wrong += 1
+                assert np.flatnonzero(firsts).tolist() == [0]
+                text = tokenizer.decode(ids[asked + 1 : n].tolist())
+                assert question.startswith(("default", "LIMIT", "what does")) or not any(a in text for a in known[question])
+    assert 10 < wrong < 60
+
+
+def test_an_answer_in_the_path_is_marked_there(pool: Pool) -> None:
+    unit = next(u for u in (pool.unit(i) for i in range(len(pool.files.sets))) if u.path == "shop/pricing.py")
+    asked = next(qa for qa in unit.qas if qa["a"] == ["shop/pricing.py"])
+    answer = answer_of(unit, asked, random.Random(0))
+    assert answer is not None
+    assert 0 < answer.first <= answer.last < unit.header
+    assert pool.tokenizer.decode(unit.ids[answer.first : answer.last + 1].tolist()).strip() == "shop/pricing.py"
+
+
+def test_units_without_answers_in_their_text_are_refused(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gfqa.training.passage_rows.answer_of", lambda *arguments: None)
+    with pytest.raises(UsageError, match="next to no question"):
+        rows_of(pool, PassageShape(per_context=1), 1)
+
+
+def phase(data: dict[str, str], out: Path, **changes: Any) -> TrainConfig:
+    settings: dict[str, Any] = {
+        "model": POINTER, "steps": 4, "language_rows": 1, "language_length": 64, "question_rows": 1, "passage_rows": 2,
+        "language_share": 0.3, "passage_share": 0.4, "row_shape": RowShape(documents=192, questions=256, smallest_context=64),
+        "passage_shape": PassageShape(length=192, per_context=2, passage=96), "workers": 0, "warmup_steps": 2,
+        "out": str(out), "log_every": 2, "optimizer": OptimizerConfig(muon_lr=0.01),
+    }  # fmt: skip
+    return TrainConfig(**(settings | data | changes))
+
+
+def test_the_training_pass_points_where_the_model_does(data: dict[str, str], tmp_path: Path) -> None:
+    config = phase(data, tmp_path)
+    trainer = Trainer(config)
+    torch.nn.init.normal_(trainer.model.pointer.key.weight, std=0.1)
+    torch.nn.init.normal_(trainer.model.pointer.edges.weight, std=1.0)
+    batch = trainer._batches["passages"].next()
+    ids, marked = batch["ids"].flatten(0, 1), marked_of(batch)
+    forward = Forward(trainer.model, compiled=False, flex=False)
+    overlap, same = forward.pointed(ids, marked)
+    found = point(trainer.model, ids, marked.asked, marked.tokens)
+    assert same.tolist() == ((found.first == marked.first) & (found.last == marked.last)).tolist()
+    # Alone and without the padding, the first chain is answered as in the batch.
+    n = int(marked.tokens[0])
+    alone = point(trainer.model, ids[:1, :n], marked.asked[:1], marked.tokens[:1])
+    assert (alone.first[0], alone.last[0]) == (found.first[0], found.last[0])
+    torch.testing.assert_close(alone.answerable[0], found.answerable[0], rtol=1e-4, atol=1e-4)
+    assert ((overlap >= 0) & (overlap <= 1)).all()
+
+
+def test_a_pointer_learns_and_a_resumed_phase_is_the_same(
+    data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gfqa.training.data.is_held", lambda group: group == "Rivers")
+    config = phase(
+        data, tmp_path / "out", steps=40, passage_rows=4, language_rows=0, question_rows=0, dropout=0.02,
+        held=("squad",), held_rows=2, warmup_steps=10, optimizer=OptimizerConfig(muon_lr=0.02, adam_lr=0.01),
+        set_weights={"code": 0.0},
+    )  # fmt: skip
+    trainer = Trainer(config)
+    lines: list[dict[str, Any]] = []
+    trainer.emit = lines.append
+    trainer.run(until=20)
+    trainer.save_state(tmp_path / "state")
+    assert trainer.run()
+    losses = [line["passages_loss"] for line in lines if "passages_loss" in line]
+    assert losses[-1] < 0.7 * losses[0]
+    again = Trainer(config, resume=tmp_path / "state")
+    again.run(until=22)
+    assert again._batches["passages"].position == 22
+
+
+def test_held_rows_are_of_the_groups_kept_out(data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gfqa.training.data.is_held", lambda group: group == "Rivers")
+    config = phase(data, tmp_path, held=("squad",))
+    tokenizer = load_tokenizer(TOKENIZER)
+    held, kept = Rows(config, "held-passages:squad", 0)[0], Rows(config, "passages", 0)[0]
+    for row, inside in ((held, True), (kept, False)):
+        texts = [tokenizer.decode(ids.tolist()) for ids in row["ids"]]
+        assert any("Rivers/" in text for text in texts) == inside or (not inside and "Rivers/" not in "".join(texts))
+    assert (held["last"] > 0).all()
