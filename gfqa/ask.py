@@ -21,6 +21,7 @@ from gfqa.answer.sampling import Sampling
 from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, file_of, has_changed, open_memory, restricted
 from gfqa.passages import Passage, cite, closest, page_of, rank
+from gfqa.pointing import point_out
 from gfqa.reader import open_model
 from gfqa.reread import can_reread, read_again
 
@@ -175,21 +176,24 @@ def _answer(
     about = pages.beside_the_page(question)
     paged = _page(memory, about) if about is not None else None
     searched = time.monotonic()
-    generated, score, read, passage = first, first.score, 0, None
+    generated, score, read, passage, at = first, first.score, 0, None, None
     if paged is not None:
         generated, score = paged[0], paged[0].score
         on_text(generated.text)
     elif how.reread and can_reread(memory) and ranking is not None:
-        second = read_again(
-            memory,
-            question,
-            first.score,
-            ranking,
-            max_tokens=how.max_tokens,
-            on_text=on_text,
-            sampling=how.sampling,
-        )
-        score, read, passage = second.score, second.tokens, second.passage
+        if reader.config.pointer_width:
+            second = point_out(memory, question, first.score, ranking, max_tokens=how.max_tokens, on_text=on_text)
+        else:
+            second = read_again(
+                memory,
+                question,
+                first.score,
+                ranking,
+                max_tokens=how.max_tokens,
+                on_text=on_text,
+                sampling=how.sampling,
+            )
+        score, read, passage, at = second.score, second.tokens, second.passage, second.span
         generated = second.generated or NOTHING
     elif about is not None:
         on_text(first.text)
@@ -198,7 +202,7 @@ def _answer(
     if paged is not None:
         cited = (paged[1],)[: how.citations]
     elif generated.found and ranking is not None and first.mass is not None:
-        spans = cite(memory, ranking, first.mass, generated.text, how.citations, first=passage)
+        spans = cite(memory, ranking, first.mass, generated.text, how.citations, first=passage, at=at)
         cited = tuple(_citation(memory, span, generated.text) for span in spans)
     done = time.monotonic()
     return Answer(

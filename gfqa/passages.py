@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfqa.answer import prompt
-from gfqa.answer.citations import Span, find_span, locate
+from gfqa.answer.citations import WINDOW, Span, find_span, locate
 from gfqa.answer.lexical import Evidence, LexicalIndex, Scores, best_line
 from gfqa.answer.words import Numbers, Pieces
 from gfqa.shelf import Texts
@@ -198,11 +198,19 @@ def look(memory: Memory, question: str) -> Tensor | None:
 
 
 def cite(
-    memory: Memory, ranking: Ranking, mass: Tensor, answer: str, count: int, *, first: int | None = None
+    memory: Memory,
+    ranking: Ranking,
+    mass: Tensor,
+    answer: str,
+    count: int,
+    *,
+    first: int | None = None,
+    at: Span | None = None,
 ) -> list[Span]:
     """The `count` best places of an answer, best first: those where it stands word for word before others.
 
-    mass [S]: attention mass of the answer's tokens; first: the number of the passage that gave it, if one did.
+    mass [S]: attention mass of the answer's tokens; first: the number of the passage that gave it, if one did; at: where in
+    that passage it stands, if that is known.
     """
     # Of a chained corpus the last tokens are the question's own chain, not memory: they carry no mass.
     padded = np.zeros(len(memory.ids), np.float32)
@@ -218,6 +226,16 @@ def cite(
             span, verbatim = find_span(padded, memory.ids, chain, begin, stretch, answer.encode(), memory.tokenizer)
             found.append((number != first, not verbatim, span))
     found.sort(key=lambda scored: scored[:2])
+    if at is not None:
+        begin = memory.starts[at.chain]
+        around = padded[max(begin + at.start - WINDOW // 2, begin) : begin + at.end + WINDOW // 2]
+        share = float(around.sum()) / max(float(padded.sum(dtype=np.float64)), 1e-30)
+        apart = [
+            other
+            for other in found
+            if other[2].chain != at.chain or other[2].end <= at.start or at.end <= other[2].start
+        ]
+        found = [(False, False, replace(at, share=min(share, 1.0))), *apart]
     # Neighbouring passages may give the same place.
     return list(dict.fromkeys(span for _, _, span in found))[:count]
 

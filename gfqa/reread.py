@@ -35,13 +35,15 @@ class Second:
     """The second look.
 
     generated: the answer, None where no passage gave one; passage: the number of the one that did; score: how likely it is
-    that this passage (or the best one, if none did) answers the question; tokens: read for it.
+    that this passage (or the best one, if none did) answers the question; tokens: read for it; span: where the answer stands,
+    if that is known.
     """
 
     generated: Generated | None
     passage: int | None
     score: float
     tokens: int
+    span: Span | None = None
 
 
 def can_reread(memory: Memory) -> bool:
@@ -129,7 +131,15 @@ class _Voice:
 
 
 def passage(memory: Memory, span: Span) -> list[int]:
-    """Ids of the document's header and of about `reread_tokens` tokens around the span, from a line's start if one is near."""
+    """Ids of the document's header and of its window around the span."""
+    entry, begin = memory.origins[span.chain].entry, memory.starts[span.chain]
+    ids = memory.ids[begin : begin + entry.n_tokens].tolist()
+    low, high = window(memory, span)
+    return [*ids[: entry.header_tokens], *ids[low:high]]
+
+
+def window(memory: Memory, span: Span) -> tuple[int, int]:
+    """About `reread_tokens` tokens of the document around the span, from a line's start if one is near: the first, the end."""
     entry, begin = memory.origins[span.chain].entry, memory.starts[span.chain]
     ids = np.asarray(memory.ids[begin : begin + entry.n_tokens])
     header, width = entry.header_tokens, memory.reader.config.reread_tokens
@@ -140,7 +150,7 @@ def passage(memory: Memory, span: Span) -> list[int]:
         piece = memory.reader.tokenizer.piece_bytes
         lines = (at + 1 for at in range(low, min(low + width // 6, span.start)) if b"\n" in piece(int(ids[at])))
         low = next(lines, low)
-    return [int(id) for id in (*ids[:header], *ids[low:high])]
+    return low, high
 
 
 def _surroundings(memory: Memory, span: Span) -> KeyCache:

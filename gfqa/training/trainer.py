@@ -66,10 +66,13 @@ def new_model(config: TrainConfig, device: torch.device) -> LanguageModel:
     """The model of a phase, bfloat16 weights on a GPU: from `start`, or initialised."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     shape = ModelConfig.from_dict(config.model)
+    model = init_weights(LanguageModel(shape), config.seed)
     if config.start:
-        model = build(shape, load_weights(Path(config.start)))
+        tensors = load_weights(Path(config.start))
+        # Weights from before there was a pointer get a new one.
+        new = {name: p for name, p in model.named_parameters() if name.startswith("pointer.")}
+        model = build(shape, new | tensors)
     else:
-        model = init_weights(LanguageModel(shape), config.seed)
         if shape.tie_embeddings:
             # The same matrix is the head: logits need a scale that the tiny embeddings of the reference lack.
             torch.nn.init.normal_(model.emb.weight, std=0.02)
@@ -121,9 +124,7 @@ class Trainer:
                 held_rows = Rows(config, f"{prefix}:{name}", self.rank)
                 label = name if kind == "questions" else f"{name} {kind}"
                 where = (self.rank, self.world, config.workers)
-                self._held[label] = measured(
-                    held_rows, config.held_rows, rows[kind], *where
-                )
+                self._held[label] = measured(held_rows, config.held_rows, rows[kind], *where)
         self._work, self._meter = Work(self.model), Meter(self.world, peak_of(self.device))
         self._log: list[dict[str, Any]] = []
 

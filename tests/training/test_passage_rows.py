@@ -72,7 +72,9 @@ def test_what_is_marked_is_the_answer_and_a_wrong_passage_lacks_it(pool: Pool) -
                 wrong += 1
                 assert np.flatnonzero(firsts).tolist() == [0]
                 text = tokenizer.decode(ids[asked + 1 : n].tolist())
-                assert question.startswith(("default", "LIMIT", "what does")) or not any(a in text for a in known[question])
+                assert question.startswith(("default", "LIMIT", "what does")) or not any(
+                    a in text for a in known[question]
+                )
     assert 10 < wrong < 60
 
 
@@ -142,7 +144,9 @@ def test_a_pointer_learns_and_a_resumed_phase_is_the_same(
     assert again._batches["passages"].position == 22
 
 
-def test_held_rows_are_of_the_groups_kept_out(data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_held_rows_are_of_the_groups_kept_out(
+    data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gfqa.training.data.is_held", lambda group: group == "Rivers")
     config = phase(data, tmp_path, held=("squad",))
     tokenizer = load_tokenizer(TOKENIZER)
