@@ -8,6 +8,7 @@ or a document beside it that speaks of the same words.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ Vary = Callable[[str, random.Random], str]
 Span = tuple[int, int]
 LONGEST = 64
 """Tokens of an answer at most (`model.pointer.LONGEST`)."""
+_NAMED = re.compile(r"\b(?:[A-Z][\w'-]+(?: [A-Z][\w'-]+)*|\d[\d,.]*\d|\d)")
 TRIES = 1000
 """Draws for one row."""
 
@@ -43,6 +45,9 @@ class PassageShape:
     """Of those without an answer: another part of the answering document."""
     near: float = 0.6
     """Of those: another document of the same article or repository, one that has the question's words if there is one."""
+    swapped: float = 0.25
+    """Of questions about prose that are to have no answer: those asked of their own passage, with a name or a number in the
+    question that belongs to another document of the article."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,13 @@ def passage_row(
                     continue
                 asked = vary(qa["q"], rng)
                 if rng.random() < shape.unanswerable:
+                    if (
+                        qa["kind"] == "span"
+                        and rng.random() < shape.swapped
+                        and (other := _swapped(pool, unit, qa, rng))
+                    ):
+                        row.ask(other, unit, _window(unit, answer.first, shape.passage, rng), None)
+                        continue
                     wrong = _wrong(pool, unit, qa, answer, units, shape, rng)
                     if wrong is not None:
                         row.ask(asked, *wrong, None)
@@ -153,6 +165,23 @@ def _wrong(
     at, other = max(ranked, key=lambda pair: pair[0] >= 0)
     token = other.places.token(at) if at >= 0 else rng.randrange(other.header, max(len(other.ids), other.header + 1))
     return other, _window(other, token, shape.passage, rng)
+
+
+def _swapped(pool: Pool, unit: Unit, qa: Question, rng: random.Random) -> str | None:
+    """The question with one of its names or numbers replaced by one that the document does not have; None where it has none.
+
+    What remains of the question is answered there, so only reading it whole tells that it is not.
+    """
+    named = [match for match in _NAMED.finditer(qa["q"]) if match.start() > 0]
+    if not named:
+        return None
+    chosen = rng.choice(named)
+    number = chosen.group()[0].isdigit()
+    others = {match.group() for match in _NAMED.finditer(pool.neighbour(unit, rng).text)}
+    fits = sorted(
+        name for name in others if name[0].isdigit() == number and name not in unit.text and name not in qa["q"]
+    )
+    return qa["q"][: chosen.start()] + rng.choice(fits) + qa["q"][chosen.end() :] if fits else None
 
 
 def _says(other: Unit, qa: Question) -> bool:

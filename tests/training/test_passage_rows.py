@@ -19,7 +19,7 @@ from gfqa.training.data import Rows
 from gfqa.training.forward import Forward
 from gfqa.training.optimizer import OptimizerConfig
 from gfqa.training.packs import UnitFiles
-from gfqa.training.passage_rows import PassageShape, answer_of, passage_row
+from gfqa.training.passage_rows import PassageShape, _swapped, answer_of, passage_row
 from gfqa.training.pool import Pool
 from gfqa.training.rows import RowShape
 from gfqa.training.trainer import Trainer, marked_of
@@ -155,3 +155,18 @@ def test_held_rows_are_of_the_groups_kept_out(
         texts = [tokenizer.decode(ids.tolist()) for ids in row["ids"]]
         assert any("Rivers/" in text for text in texts) == inside or (not inside and "Rivers/" not in "".join(texts))
     assert (held["last"] > 0).all()
+
+
+def test_a_swapped_name_is_of_another_document(pool: Pool) -> None:
+    units = [pool.unit(i) for i in range(len(pool.files.sets))]
+    unit = next(u for u in units if u.path == "Towers/1.txt")
+    asked = {"q": "When did Anna1 Berg climb 17 towers?", "a": ["never"], "kind": "span"}
+    rng, put = random.Random(0), set()
+    for _ in range(40):
+        swapped = _swapped(pool, unit, asked, rng)
+        if swapped is not None:
+            put.add(swapped)
+            assert swapped != asked["q"]
+            assert any(name in swapped and name not in unit.text for name in ("Anna0 Berg", "Anna2 Berg", "0", "2"))
+    assert put
+    assert _swapped(pool, unit, {"q": "who was it?", "a": ["x"], "kind": "span"}, rng) is None
