@@ -177,7 +177,9 @@ def _swapped(pool: Pool, unit: Unit, qa: Question, rng: random.Random) -> str | 
         return None
     chosen = rng.choice(named)
     number = chosen.group()[0].isdigit()
-    others = {match.group() for match in _NAMED.finditer(pool.neighbour(unit, rng).text)}
+    text = pool.neighbour(unit, rng).text
+    # A capital at the beginning of a sentence makes no name.
+    others = {match.group() for match in _NAMED.finditer(text) if re.search(r"[\w,] $", text[: match.start()])}
     fits = sorted(
         name for name in others if name[0].isdigit() == number and name not in unit.text and name not in qa["q"]
     )
