@@ -100,6 +100,7 @@ class Trainer:
         self.optimizer = Optimizer(self.model, config.optimizer, beside)
         self._trained = [*self.model.parameters(), *(parameter for _, parameter in beside)]
         self.step, self.tokens, self.progress, self._elapsed = 0, 0, 0.0, 0.0
+        self._clock = 0.0
         self._due = dict.fromkeys(KINDS, 0.0)
         positions = dict.fromkeys(KINDS, 0)
         if resume is not None:
@@ -131,7 +132,7 @@ class Trainer:
     def run(self, until: int | None = None) -> bool:
         """Train to the end of the phase, or to step `until`; True where the phase is done."""
         config = self.config
-        saved = measured = time.monotonic()
+        saved = measured = self._clock
         while self.progress < 1.0 and not self._stopping and (until is None or self.step < until):
             self.optimizer.round_weights = self.progress >= config.round_weights_from
             kind = self._next_kind()
@@ -150,12 +151,12 @@ class Trainer:
             self._look_at_the_clock()
             if self.step % config.log_every == 0 or self.step == 5:
                 self._show()
-            if config.checkpoint_minutes and time.monotonic() - saved > config.checkpoint_minutes * 60:
+            if config.checkpoint_minutes and self._clock - saved > config.checkpoint_minutes:
                 self.save_state(Path(config.out + "-state"))
-                saved = time.monotonic()
-            if config.held_minutes and time.monotonic() - measured > config.held_minutes * 60:
+                saved = self._clock
+            if config.held_minutes and self._clock - measured > config.held_minutes:
                 self._measure_held()
-                measured = time.monotonic()
+                measured = self._clock
         self._measure_held()
         return self.progress >= 1.0
 
@@ -236,7 +237,7 @@ class Trainer:
         self.step, self.tokens, self.progress = about["step"], about["tokens"], about["progress"]
         self.optimizer.steps, self._elapsed = about["optimizer_steps"], about["minutes"]
         self.optimizer.round_weights = about["round_weights"]
-        self._due = about["due"]
+        self._due, self._clock = about["due"], about["minutes"]
         self.optimizer.publish()
         return dict.fromkeys(KINDS, 0) | about["positions"]
 
@@ -291,18 +292,21 @@ class Trainer:
         return Teacher(Path(self.config.teacher), self.model.config.n_embd, weight.device, weight.dtype)
 
     def _look_at_the_clock(self) -> None:
-        """Progress and whether to stop, the same on every rank: what rank 0 says, every fifth step."""
+        """The time, progress and whether to stop, the same on every rank: what rank 0 says, every fifth step.
+
+        Whatever all ranks do together at some time must go by this clock: by its own, each would begin at another step.
+        """
         config = self.config
-        share = self.step / config.steps if config.steps else self._minutes() / config.minutes
-        stop = self.stop_asked
+        now, stop = self._minutes(), self.stop_asked
         if self.world > 1:
             if self.step % 5 and self.step > 5:
-                share, stop = share if config.steps else self.progress, False
+                now, stop = self._clock, False
             else:
-                said = torch.tensor([share, float(stop)], dtype=torch.float64, device=self.device)
+                said = torch.tensor([now, float(stop)], dtype=torch.float64, device=self.device)
                 dist.broadcast(said, 0)
-                share, stop = float(said[0]), bool(said[1])
-        self.progress, self._stopping = share, stop
+                now, stop = float(said[0]), bool(said[1])
+        self.progress = self.step / config.steps if config.steps else now / config.minutes
+        self._clock, self._stopping = now, stop
 
     def _minutes(self) -> float:
         return self._elapsed + (time.monotonic() - self._began) / 60

@@ -158,3 +158,23 @@ def test_the_rate_falls_at_the_end() -> None:
     factors = [rate_factor(config, 500, progress) for progress in (0.0, 1 - config.cooldown, 1.0)]
     assert factors[0] == factors[1] == config.peak_factor
     assert factors[2] == pytest.approx(config.peak_factor * config.final_factor)
+
+
+def test_what_ranks_do_together_goes_by_the_first_ones_clock(
+    data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rank whose own clock is ahead measures and saves when rank 0 does, else they would wait for each other for ever."""
+    config = phase(data, tmp_path / "out", steps=12, held_minutes=1.0, checkpoint_minutes=1.0, accumulate=1)
+    trainer = Trainer(config)
+    measured: list[int] = []
+    monkeypatch.setattr(trainer, "_minutes", lambda: 100.0 + trainer.step)
+    monkeypatch.setattr(trainer, "_measure_held", lambda: measured.append(trainer.step))
+    monkeypatch.setattr("gfqa.training.trainer.average_gradients", lambda parameters, world: None)
+
+    def rank_0_says(said: torch.Tensor, source: int) -> None:
+        said[0] = 1.5 if trainer.step >= 10 else 0.5
+
+    monkeypatch.setattr("gfqa.training.trainer.dist.broadcast", rank_0_says)
+    trainer.world, trainer.rank = 2, 1
+    assert trainer.run()
+    assert measured == [10, 12]
