@@ -62,6 +62,7 @@ def stepping_everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         whole(step, state)
 
     monkeypatch.setattr(stepping, "steps_pay", lambda device: True)
+    monkeypatch.setattr(stepping, "AT_ONCE", 0)
     monkeypatch.setattr(stepping.DecodeStep, "load", load)
     # A model that was never trained soon repeats itself, which would end the answer.
     monkeypatch.setattr("gfqa.answer.generate.CYCLES", 64)
@@ -183,6 +184,20 @@ def test_longer_answers_get_new_buffers(
         assert step is memory.begin(state, 5)
         assert memory.begin(state, 8) is not step
     assert stepping_everywhere == [16, 16, 32]
+
+
+def test_a_first_short_answer_makes_no_step(
+    folder: Path, stepping_everywhere: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that asks once compiles no step; a second answer, or a long one, has it."""
+    monkeypatch.setattr(stepping, "AT_ONCE", 16)
+    for room, first in ((15, False), (16, True)):
+        memory = open_memory(open_model(folder, DEVICE), None, (), TEXT)
+        memory.cache.form = "sorted"
+        with torch.inference_mode():
+            _, state = memory.decode(torch.arange(4)[None], None, [])
+            assert (memory.begin(state, room) is not None) == first
+            assert memory.begin(state, 8) is not None
 
 
 def test_what_has_no_step(folder: Path, stepping_everywhere: list[int]) -> None:
