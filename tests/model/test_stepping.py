@@ -189,15 +189,16 @@ def test_longer_answers_get_new_buffers(
 def test_a_first_short_answer_makes_no_step(
     folder: Path, stepping_everywhere: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A command that asks once compiles no step; a second answer, or a long one, has it."""
+    """A command that asks once compiles no step; a second answer over the memory, or a long one, has it."""
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
     monkeypatch.setattr(stepping, "AT_ONCE", 16)
-    for room, first in ((15, False), (16, True)):
+    monkeypatch.setattr("gfqa.memory.KeyCache", partial(KeyCache, form="sorted"))
+    for max_tokens, begun in ((8, [0, 1]), (20, [1, 2])):
         memory = open_memory(open_model(folder, DEVICE), None, (), TEXT)
-        memory.cache.form = "sorted"
-        with torch.inference_mode():
-            _, state = memory.decode(torch.arange(4)[None], None, [])
-            assert (memory.begin(state, room) is not None) == first
-            assert memory.begin(state, 8) is not None
+        stepping_everywhere.clear()
+        for expected in begun:
+            assert len(answers(memory, max_tokens, in_place=True).ids) > 2
+            assert len(stepping_everywhere) == expected
 
 
 def test_what_has_no_step(folder: Path, stepping_everywhere: list[int]) -> None:
