@@ -24,7 +24,7 @@ class Side:
     """One form's steps: relative errors of logits from float32's and from plain's, and where it would say another token.
 
     lost: float32's margin between its token and the form's, in units of the form's root-mean-square error at that step; 0 for
-    the same token. Errors of two logits that have nothing to do with each other explain up to about 4.
+    the same token. Errors spread evenly over the logits, as with random weights, explain up to about 4.
     """
 
     errors: list[float] = field(default_factory=list)
