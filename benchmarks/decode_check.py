@@ -38,8 +38,9 @@ LISTENER = """
 import json, sys, time
 began, log = time.time(), sys.argv[1]
 from triton import knobs
-def heard(*, src, times, cache_hit, **_):
-    line = {"kernel": getattr(src, "name", "?"), "hit": cache_hit, "s": times.total * 1e-6, "at": time.time() - began}
+def heard(*, src=None, times=None, cache_hit=False, **_):
+    seconds = 1e-6 * getattr(times, "total", 0)
+    line = {"kernel": getattr(src, "name", "?"), "hit": cache_hit, "s": seconds, "at": time.time() - began}
     with open(log, "a") as out:
         out.write(json.dumps(line) + "\\n")
 knobs.compilation.listener = heard
