@@ -31,6 +31,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import decode_peers as peers
+from benchmarks.decode_truth import against_float32
 from gfqa.kernels.decode_step import triton as step_form
 from gfqa.kernels.gold_attention import triton as sorted_form
 from gfqa.kernels.gold_attention import triton_latent as latent_form
@@ -39,6 +40,7 @@ from gfqa.kernels.gold_attention.reference import gold_attention as plain_attent
 from gfqa.kernels.gold_attention.triton_memory import SortedMemory, unsorted
 from gfqa.kernels.testing import relative_error
 from gfqa.model import KeyCache, LanguageModel, ModelConfig
+from gfqa.model.checkpoint import place
 from gfqa.model.decode_graph import DecodeStep
 from gfqa.model.gpu_memory import latent_memory, sorted_memory
 from gfqa.model.key_cache import rounded
@@ -210,7 +212,7 @@ def make_model(bench: Bench, width: int, depth: int) -> LanguageModel:
                 weight.normal_(0, 1 if name == "emb.weight" else weight.shape[1] ** -0.5)
             else:
                 weight.normal_(0, 0.1)
-    return model.to(bench.dtype).eval()
+    return place(model, bench.device, bench.dtype).eval()
 
 
 def make_cache(bench: Bench, model: LanguageModel, tokens: int) -> KeyCache:
@@ -302,22 +304,22 @@ def captured(bench: Bench, call: Callable[[], Any]) -> Callable[[int], Any]:
 
 
 def equality(bench: Bench, size: str, model: LanguageModel) -> None:
-    """Greedy tokens of the step beside the plain decode on the same memory; the first difference and its margin."""
+    """Steps in place and plain PyTorch's, each measured from float32 with the same weights; see `decode_truth`."""
     cache = make_cache(bench, model, 300 if bench.tiny else 4_000)
     question = torch.arange(1, 9, device=bench.device)[None] % bench.vocab
-    for name in bench.forms:
-        logits, state = model.decode(question, None, cache)
-        token, steps = int(logits[0, -1].argmax()), 2 if bench.tiny else 16 if bench.quick else 32
-        layers = prepared(model, cache, name)
-        step = DecodeStep(model, state, layers, steps, attend=attend(layers[0]), fused=True)
-        worst, same = 0.0, 0
-        for _ in range(steps):
-            expected, state = model.decode(torch.tensor([[token]], device=bench.device), state, cache)
-            found = step(token)
-            worst = max(worst, relative_error(found, expected[0, 0]))
-            token = int(expected[0, 0].argmax())
-            same += int(found.argmax()) == token
-        bench.report("equality", size, len(cache), name, 0.0, logits=worst, same=f"{same}/{steps}")
+    steps = 2 if bench.tiny else 64
+
+    def made(name: str, fused: bool) -> Callable[[Any], DecodeStep]:
+        def make(state: Any) -> DecodeStep:
+            layers = prepared(model, cache, name)
+            return DecodeStep(model, state, layers, steps, attend=attend(layers[0]), fused=fused, want_mass=False)
+
+        return make
+
+    forms = {f"{name}, fused": made(name, True) for name in bench.forms}
+    forms[f"{bench.forms[0]}, not fused"] = made(bench.forms[0], False)
+    for name, row in against_float32(model, cache, question, steps, forms).items():
+        bench.report("equality", size, len(cache), name, 0.0, **row)
 
 
 def attention(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None:

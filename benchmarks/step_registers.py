@@ -45,7 +45,7 @@ def recorded(width: int, depth: int) -> list[tuple[Any, tuple[Any, ...], dict[st
         weight, room, n = model.emb.weight, 1024, config.head_size
         own = weight.new_zeros(config.n_gold, 2, room, width)
         blocks = [
-            BlockState(torch.zeros(1, config.n_head, n, n), weight.new_zeros(1, width), weight.new_zeros(1, width))
+            BlockState(torch.zeros(1, config.n_head, n, n), torch.zeros(1, width), torch.zeros(1, width))
             for _ in range(depth)
         ]
         buffers = fused_step.Buffers(

@@ -142,7 +142,7 @@ def _decoded(
             state = state.rows(torch.tensor(kept, device=device))
         active = [active[number] for number in kept]
         if begin is not None and len(active) == len(rows) == 1 and active[0].answering:
-            steps = begin(state, active[0].room)
+            steps, begin = begin(state, active[0].room), None  # Asked once an answer.
             if steps is not None:
                 active[0].follow(steps)
                 break

@@ -69,7 +69,11 @@ class DecodeStep:
         self.capacity = state.length + max(room, WARM_UP)
         self.device = model.emb.weight.device
         self._attend = attend or _attention(layers[0], self.device)
-        self._blocks = self._buffers()
+        if fused is None:
+            fused = self.device.type == "cuda" and not compiled
+        fused = fused and can_fuse(config)
+        # The fused launches work in float32; a shift that is rounded at every token is half of what they would be off by.
+        self._blocks = self._buffers(torch.float32 if fused else model.emb.weight.dtype)
         width, n = config.n_embd, len(layers[0])
         self._o, self._kappa = (model.emb.weight.new_zeros(1, width) for _ in range(2))
         self._ids = torch.zeros((1, self.capacity), dtype=torch.long, device=self.device)
@@ -82,9 +86,7 @@ class DecodeStep:
         if compiled:
             parts = [torch.compile(part, dynamic=False) for part in parts]
         self._finch_block, self._before_attention, self._after_attention = parts
-        if fused is None:
-            fused = self.device.type == "cuda" and not compiled
-        self._fused = FusedStep(model, self._shared(), n) if fused and can_fuse(config) else None
+        self._fused = FusedStep(model, self._shared(), n) if fused else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._capture_after = capture_after if capture or (capture is None and self.device.type == "cuda") else None
         self._taken = 0
@@ -145,11 +147,18 @@ class DecodeStep:
     @torch.inference_mode()
     def state(self) -> ModelState:
         """The chain's state after the tokens so far, its own copy: what `LanguageModel.decode` would have returned."""
-        length = int(self._length)
+        length, dtype = int(self._length), self.model.emb.weight.dtype
+
+        def copied(part: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+            return None if part is None else part.to(dtype, copy=True)
+
         blocks = tuple(
             BlockState(
-                **{name: part.clone() for name in ("wkv", *SHIFTS) if (part := getattr(block, name)) is not None},
-                **{name: part[:, :length].clone() for name in ROWS if (part := getattr(block, name)) is not None},
+                copied(block.wkv, torch.float32),
+                copied(block.att_shift, dtype),
+                copied(block.ffn_shift, dtype),
+                None if block.keys is None else block.keys[:, :length].clone(),
+                None if block.values is None else block.values[:, :length].clone(),
             )
             for block in self._blocks
         )
@@ -160,14 +169,14 @@ class DecodeStep:
             compressed_keys=self._compressed[:, :length].clone(),
         )
 
-    def _buffers(self) -> list[BlockState]:
+    def _buffers(self, shift_dtype: torch.dtype) -> list[BlockState]:
         """What each block carries: recurrent parts, and keys and values with room for `capacity` tokens."""
         config, weight = self.model.config, self.model.emb.weight
         square = (1, config.n_head, config.head_size, config.head_size)
         blocks = []
         self._own = weight.new_zeros(config.n_gold, 2, self.capacity, config.n_embd)
         for layer in range(config.n_layer):
-            shift = weight.new_zeros(1, config.n_embd)
+            shift = weight.new_zeros(1, config.n_embd, dtype=shift_dtype)
             mixed = shift.clone() if config.channel_mix(layer) != "llama" else None
             if layer < config.n_layer - config.n_gold:
                 blocks.append(BlockState(torch.zeros(square, device=self.device), shift, mixed))

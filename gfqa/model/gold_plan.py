@@ -86,8 +86,8 @@ def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dt
 def kernels_take(config: ModelConfig, dtype: torch.dtype) -> bool:
     """Whether Triton's kernels serve such a model on a GPU.
 
-    Only with GFQA_GPU_KERNELS=1: their tests pass on a card, but the fused step's logits are 6 % from plain PyTorch's there,
-    which is not explained (docs/benchmarks.md), and no whole answer has been compared.
+    Only with GFQA_GPU_KERNELS=1: their tests pass on a card, and the fused step is nearer to float32 than plain PyTorch in
+    bfloat16 (docs/benchmarks.md), but no whole answer has been timed there.
     """
     fits = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and config.rope is None
     return fits and os.environ.get("GFQA_GPU_KERNELS") == "1" and find_spec("triton") is not None

@@ -1,12 +1,14 @@
 """Decode steps for answers: one `DecodeStep` a memory, made for its first answer and loaded with the state of each later one.
 
-Capturing a graph costs more than it saves in a few tokens, so the first tokens over a memory are read without one.
+Making a step costs more than it saves in a few tokens: its sixteen kernels are compiled in a process that never did, or read
+from Triton's cache. So the first answer over a memory is read without one, unless it may be long, and a command that asks once
+never makes one. Capturing a graph costs too, so the first tokens of a step are read without.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
@@ -20,10 +22,13 @@ if TYPE_CHECKING:
 
 CAPTURE_AFTER = 8
 """Tokens over a memory, of one answer or of several, that are read before the step is captured."""
+AT_ONCE = 512
+"""Room for so many tokens makes a step for the first answer over a memory; compiling one takes as long as some thousand."""
 SMALLEST_CAPACITY = 1024
 """Own tokens that buffers have room for at least: a longer chain needs new ones, and a new graph."""
 
 _steps: WeakKeyDictionary[KeyCache, DecodeStep] = WeakKeyDictionary()
+_asked: WeakSet[KeyCache] = WeakSet()
 
 
 def answer_steps(model: LanguageModel, cache: KeyCache, state: ModelState | None, room: int) -> DecodeStep | None:
@@ -38,6 +43,10 @@ def answer_steps(model: LanguageModel, cache: KeyCache, state: ModelState | None
         return None
     layers = [layer for layer in cache.layers(model) if isinstance(layer, SortedMemory | LatentTokens)]
     if len(layers) != config.n_gold or not layers:
+        return None
+    first = cache not in _asked
+    _asked.add(cache)
+    if first and room < AT_ONCE:
         return None
     step = _steps.get(cache)
     if step is not None and step.model is model and step.capacity >= state.length + room:

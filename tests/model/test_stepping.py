@@ -62,6 +62,7 @@ def stepping_everywhere(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         whole(step, state)
 
     monkeypatch.setattr(stepping, "steps_pay", lambda device: True)
+    monkeypatch.setattr(stepping, "AT_ONCE", 0)
     monkeypatch.setattr(stepping.DecodeStep, "load", load)
     # A model that was never trained soon repeats itself, which would end the answer.
     monkeypatch.setattr("gfqa.answer.generate.CYCLES", 64)
@@ -183,6 +184,21 @@ def test_longer_answers_get_new_buffers(
         assert step is memory.begin(state, 5)
         assert memory.begin(state, 8) is not step
     assert stepping_everywhere == [16, 16, 32]
+
+
+def test_a_first_short_answer_makes_no_step(
+    folder: Path, stepping_everywhere: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that asks once compiles no step; a second answer over the memory, or a long one, has it."""
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setattr(stepping, "AT_ONCE", 16)
+    monkeypatch.setattr("gfqa.memory.KeyCache", partial(KeyCache, form="sorted"))
+    for max_tokens, begun in ((8, [0, 1]), (20, [1, 2])):
+        memory = open_memory(open_model(folder, DEVICE), None, (), TEXT)
+        stepping_everywhere.clear()
+        for expected in begun:
+            assert len(answers(memory, max_tokens, in_place=True).ids) > 2
+            assert len(stepping_everywhere) == expected
 
 
 def test_what_has_no_step(folder: Path, stepping_everywhere: list[int]) -> None:

@@ -4,6 +4,8 @@ A scan program owns one head, a share of the memory and (but for single queries)
 result: the largest logit, the sum of exponentials and their weighted values. Logits are in powers of two. Rows are (batch,
 query) pairs; partials lie as [batch * H + head, query, part]. int8 keys are never widened: the query becomes two int8 digits,
 the products are exact integers, and what is lost is 2^-15 of the query's largest channel.
+
+Numbers that differ from question to question are not specialised: a multiple of 16 among them would be another compilation.
 """
 
 # mypy: ignore-errors
@@ -69,7 +71,7 @@ def _add_one(out, reached, tile, scale, begin, end):
     return out + summed[:, None] * tile.to(tl.float32)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tiles", "parts", "offset"])
 def scan_one_kernel(
     q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
     first_row, row_step, factor, q_head_stride,
@@ -180,7 +182,7 @@ def _add_rows(out, weight, token, values, scales, offsets, first, count, start, 
     return out + product(summed, tile, DTYPE, PRECISION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tiles", "parts", "offset", "rows", "T"])
 def scan_rows_kernel(
     q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
     factor, rows, T, H, q_batch_stride, q_head_stride, q_row_stride,
@@ -251,7 +253,7 @@ def scan_rows_kernel(
     leave(peaks, sums, outs, place, asked, peak, total, out, N)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["own", "tiles", "parts", "T"])
 def own_kernel(
     q, keys, values, length, peaks, sums, outs, own, tiles, parts, factor, T, H,
     q_batch_stride, q_head_stride, q_row_stride, k_batch_stride, k_head_stride, k_row_stride,
@@ -297,7 +299,7 @@ def own_kernel(
     leave(peaks, sums, outs, (line * T + row) * parts + part, asked, peak, total, out, N)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["parts", "T"])
 def merge_kernel(
     peaks, sums, outs, merged, totals, parts, T, H, batch_stride, head_stride, row_stride,
     N: tl.constexpr, PARTS: tl.constexpr,
@@ -317,7 +319,7 @@ def merge_kernel(
     tl.store(totals + row, highest + tl.log2(total))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def mass_kernel(logits, totals, order, mass, S, T, TILE: tl.constexpr):
     """The last query's probability on each token of one batch and head, written to the token's place in the cache."""
     line = tl.program_id(1).to(tl.int64)
