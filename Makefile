@@ -12,6 +12,7 @@ setup: $(STAMP)
 
 # constraints.txt pins torch; the CPU build needs no CUDA packages.
 $(STAMP): pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (about a minute) …"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt torch
 	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"

@@ -7,6 +7,7 @@ wants them (NO_COLOR, TERM=dumb, FORCE_COLOR); under --json or --quiet stderr ca
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -52,20 +53,29 @@ def _escape(character: str) -> str:
 
 
 class Console:
-    """One command's output. `quiet` leaves errors and results only; `as_json` implies it. `verbose` adds details."""
+    """One command's output. `quiet` leaves errors and results only; `as_json` implies it. `verbose` adds details. `collects`:
+    results do not go to stdout, but into `collected`, as a pipe would get them.
+    """
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self, *, as_json: bool = False, quiet: bool = False, verbose: bool = False, collects: bool = False
+    ) -> None:
         self.as_json = as_json
         self.silenced = quiet
         self.quiet = quiet or as_json
         self.verbose = verbose
         # Looked up once per command, not at import: tests and embedders replace the streams.
-        self._out, self._err = sys.stdout, sys.stderr
+        self._out, self._err = io.StringIO() if collects else sys.stdout, sys.stderr
 
     @property
     def on_terminal(self) -> bool:
         """Whether a person reads stdout."""
         return _is_terminal(self._out)
+
+    @property
+    def collected(self) -> str:
+        """The results so far, where they are collected."""
+        return self._out.getvalue() if isinstance(self._out, io.StringIO) else ""
 
     def binary(self, chunks: Iterable[bytes]) -> None:
         """Bytes on stdout as they are: for another program, never for a terminal."""

@@ -6,6 +6,7 @@ The words of question and documents rank the passages; where a memory is given, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gfqa import passages
@@ -14,6 +15,8 @@ from gfqa.errors import UsageError
 from gfqa.shelf import STDIN, Origin, Shelf, file_of, has_changed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from gfqa.memory import Memory
     from gfqa.passages import Passage
 
@@ -29,16 +32,30 @@ def find(texts: Shelf | Memory, question: str, count: int, *, alike: float = ALI
     A shelf is searched by words alone; a memory also by where the model looks, which loads it. UsageError for an empty
     question.
     """
-    if not question.strip():
-        raise UsageError("The question is empty.")
-    mass = None if isinstance(texts, Shelf) else passages.look(texts, question)
-    found = passages.find(texts, question, count, mass=mass, alike=alike)
-    return [_found(texts.origins[passage.chain], passage) for passage in found]
+    return _listed(texts, question, count, _look(texts, question), alike)
 
 
 def search(texts: Shelf | Memory, question: str, count: int) -> Passages:
-    """The `count` best passages; errors as of `find`."""
-    return Passages(question, tuple(find(texts, question, count)), texts.caches, len(texts.ids))
+    """The `count` best passages, no line of a document quoted twice; errors as of `find`."""
+    mass = _look(texts, question)
+    found = _listed(texts, question, count, mass, ALIKE)
+    results = once(found)
+    if len(results) < len(found):
+        # Others take their places.
+        results = once(_listed(texts, question, 2 * count, mass, ALIKE))[:count]
+    return Passages(question, tuple(results), texts.caches, len(texts.ids))
+
+
+def once(results: Sequence[Found]) -> list[Found]:
+    """The results without those that quote the same line of the same document, white space aside, as a better one; that one
+    counts them. A list shows the line alone, so its reader could not tell them apart.
+    """
+    kept: dict[tuple[tuple[str | None, str | None, str], str], Found] = {}
+    for result in results:
+        key = _document(result), " ".join(result.quote.split())
+        better = kept.get(key)
+        kept[key] = result if better is None else replace(better, similar=better.similar + 1 + result.similar)
+    return list(kept.values())
 
 
 def context(texts: Shelf | Memory, question: str, budget: int) -> Passages:
@@ -71,6 +88,18 @@ def within(results: Sequence[Found], budget: int, count_tokens: Callable[[str], 
 
 def _document(result: Found) -> tuple[str | None, str | None, str]:
     return result.cache, result.source, result.path
+
+
+def _look(texts: Shelf | Memory, question: str) -> Tensor | None:
+    """Where the model looks, if there is one."""
+    if not question.strip():
+        raise UsageError("The question is empty.")
+    return None if isinstance(texts, Shelf) else passages.look(texts, question)
+
+
+def _listed(texts: Shelf | Memory, question: str, count: int, mass: Tensor | None, alike: float) -> list[Found]:
+    found = passages.find(texts, question, count, mass=mass, alike=alike)
+    return [_found(texts.origins[passage.chain], passage) for passage in found]
 
 
 def _found(origin: Origin, passage: Passage) -> Found:

@@ -59,6 +59,7 @@ TORCH_FREE = (
     "serve/wire.py",
     "answer/result.py",
     "answer/checks.py",
+    "answer/repetition.py",
 )
 
 

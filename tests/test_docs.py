@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,19 @@ def test_quoted_commands_have_these_options(page: Path) -> None:
         assert len(commands) >= 10
     for words in commands:
         parsed(words)
+
+
+def test_make_says_first_what_takes_so_long(tmp_path: Path) -> None:
+    if (make := shutil.which("make")) is None:
+        pytest.skip("make is not there")
+    # An interpreter that does nothing makes no environment, so pip is not there and it ends at once.
+    made = subprocess.run(
+        [make, "-C", ROOT, "--no-print-directory", "setup", f"VENV={tmp_path / 'venv'}", "PYTHON=true"],
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode != 0
+    assert made.stdout.splitlines()[0] == f"Installing into {tmp_path / 'venv'} (about a minute) …"
 
 
 def test_the_readme_has_the_exit_codes_of_the_code() -> None:

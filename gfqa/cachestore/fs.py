@@ -20,13 +20,16 @@ from gfqa.errors import GfqaError
 TEMPORARY: Final = ".tmp"
 """Suffix of files that are being written; one left behind by a killed process is never read."""
 
+PRIVATE: Final = 0o600
+"""The mode of a file for its owner alone, as everything is that holds text of documents and has no other reader."""
+
 
 class System:
     """The calls that change the disk, one operating system call each."""
 
-    def create(self, path: str) -> int:
-        """A new file, readable by its owner alone, open for writing."""
-        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    def create(self, path: str, mode: int) -> int:
+        """A new file of that mode, less what the umask takes, open for writing."""
+        return os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
 
     def write(self, descriptor: int, data: memoryview) -> int:
         """Writes some of data and returns how many bytes."""
@@ -64,12 +67,12 @@ class System:
 system: System = System()
 
 
-def write_file_atomically(path: Path, chunks: Iterable[bytes]) -> None:
+def write_file_atomically(path: Path, chunks: Iterable[bytes], *, mode: int = PRIVATE) -> None:
     """Writes a file so that it has all the bytes of chunks, durably, or is as it was before. Raises GfqaError."""
     temporary = f"{path}.{secrets.token_hex(8)}{TEMPORARY}"
     with explained("write", path):
         try:
-            descriptor = system.create(temporary)
+            descriptor = system.create(temporary, mode)
             try:
                 for chunk in chunks:
                     _write_all(descriptor, chunk)
@@ -77,8 +80,9 @@ def write_file_atomically(path: Path, chunks: Iterable[bytes]) -> None:
             finally:
                 system.close(descriptor)
             system.replace(temporary, str(path))
-        except OSError:
-            # After a failed fsync the kernel may have dropped the pages: the file is given up, never tried again.
+        except BaseException:
+            # After a failed fsync the kernel may have dropped the pages: the file is given up, never tried again. An interrupt
+            # leaves nothing behind either, as far as this process has a say in it.
             with contextlib.suppress(OSError):
                 system.unlink(temporary)
             raise

@@ -10,6 +10,7 @@ import typer
 
 from gfqa import views
 from gfqa.commands import units
+from gfqa.commands.output import Output, output_file, write
 from gfqa.commands.shared import (
     AsJson,
     AsJsonLines,
@@ -41,7 +42,7 @@ from gfqa.serve import client as warm
 
 if TYPE_CHECKING:
     from gfqa.answer.result import Answer, Passages
-    from gfqa.batch import Result
+    from gfqa.batch import Outcome, Result
     from gfqa.memory import Memory
 
 _SHOW = {Format.vimgrep: views.vimgrep, Format.text: views.at_once}
@@ -93,6 +94,7 @@ def ask(
     ] = False,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer at once.")] = False,
     format: OutputFormat = None,
+    output: Output = None,
     no_server: NoServer = False,
     as_json: AsJson = False,
     as_jsonl: AsJsonLines = False,
@@ -112,7 +114,10 @@ def ask(
     """
     began = time.monotonic()
     shape = chosen_format(format, as_json, as_jsonl, Format.text if batch is None else Format.jsonl)
-    console = Console(as_json=shape in (Format.json, Format.jsonl), quiet=quiet, verbose=verbose)
+    target = output_file(output, batch)
+    console = Console(
+        as_json=shape in (Format.json, Format.jsonl), quiet=quiet, verbose=verbose, collects=target is not None
+    )
     question, piped = _asked(question, document, batch)
     _check(shape, batch, quote, context)
     drawn = sampling(temperature, top_p, top_k, seed)
@@ -134,7 +139,7 @@ def ask(
     place |= {"require_fresh": require_fresh, "on_note": console.detail}
     # A batch loads the model once anyway, and a server holds its memories as it was told to.
     served = batch is None and budget is None and not no_server
-    answer = passages = None
+    answer = passages = outcome = None
     if served and context is not None:
         passages = warm.find(question, budget=context, **place)
     elif served:
@@ -152,12 +157,17 @@ def ask(
 
             not_found = not _context(console, find.context(memory, question, context))
         elif batch is not None:
-            not_found = _batch(console, memory, question, shape, options)
+            outcome = _batch(console, memory, question, shape, options)
+            not_found = outcome.not_found > 0
         else:
             from gfqa import ask as use_case
 
             answer = use_case.ask(memory, question, **options, on_text=on_text)
             not_found = _shown(console, answer, ready, shape, quote, streams)
+    if target is not None:
+        write(target, console.collected)
+    if outcome is not None and outcome.failed:
+        raise typer.Exit(1)
     if fail_not_found and not_found:
         raise typer.Exit(NotFoundInDocuments.exit_code)
 
@@ -223,8 +233,8 @@ def _opened(
     return memory
 
 
-def _batch(console: Console, memory: Memory, lines: str, shape: Format, options: dict[str, Any]) -> bool:
-    """Answer a batch; whether any question was not found. Exits 1 if a line failed."""
+def _batch(console: Console, memory: Memory, lines: str, shape: Format, options: dict[str, Any]) -> Outcome:
+    """Answer a batch, and show each answer or error."""
     from gfqa import batch as batches
 
     def show(result: Result) -> None:
@@ -235,10 +245,7 @@ def _batch(console: Console, memory: Memory, lines: str, shape: Format, options:
         else:
             (views.asked if shape is Format.text else views.vimgrep)(console, result.answer)
 
-    outcome = batches.run(memory, lines, show, **options)
-    if outcome.failed:
-        raise typer.Exit(1)
-    return outcome.not_found > 0
+    return batches.run(memory, lines, show, **options)
 
 
 def _shown(console: Console, answer: Answer, ready: float, shape: Format, quote: bool, streams: bool) -> bool:

@@ -51,10 +51,10 @@ class Faulty(Quick):
         self.calls += 1
         return self.calls == self.at or (self.persistent and self.calls > self.at > 0)
 
-    def create(self, path):
+    def create(self, path, mode):
         if self._step():
             raise self.failure()
-        return super().create(path)
+        return super().create(path, mode)
 
     def write(self, descriptor, data):
         if self._step():

@@ -49,8 +49,8 @@ class Journal(fs.System):
         self.open: dict[int, Inode] = {}
         self.paths: dict[str, Inode] = {}
 
-    def create(self, path):
-        descriptor = super().create(path)
+    def create(self, path, mode):
+        descriptor = super().create(path, mode)
         inode = self.open[descriptor] = self.paths[path] = Inode([])
         self.events.append(("names", os.path.dirname(path), {path: inode}))
         return descriptor

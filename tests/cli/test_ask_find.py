@@ -88,6 +88,26 @@ def test_what_says_the_same_is_one_line(gfqa: Run, tmp_path: Path) -> None:
     assert all(f"let x{number} = {number}\n" in texts for number in range(9))
 
 
+def test_a_line_of_a_file_is_quoted_once(gfqa: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    fillers = ["".join(f"{word}{number} " for number in range(12)) for word in ("apple", "birch", "cedar", "larch")]
+    stretches = [f"{filler}\n{' ' * 2 * number}zebra  limit\n{filler}\n" for number, filler in enumerate(fillers)]
+    (folder / "a.txt").write_text("".join(stretches))
+    (folder / "b.txt").write_text("maple willow poplar\nzebra limit\n")
+    (folder / "c.txt").write_text("".join(f"zebra number {filler}\n" for filler in fillers))
+    gfqa("ingest", folder)
+    for flags in ([], ["--fast"]):
+        rows = gfqa("find", "zebra limit", "--json", *flags, "-n", "4").json["passages"]
+        places = [(row["path"], " ".join(row["quote"].split())) for row in rows]
+        # The same line of another file is another place, and what follows moves up.
+        assert len(set(places)) == len(places) == 4
+        assert {("a.txt", "zebra limit"), ("b.txt", "zebra limit")} < set(places)
+        assert [row["similar"] for row in rows if row["path"] == "a.txt"] == [3]
+    # Another model reads the passages whole.
+    assert gfqa("ask", "zebra limit", "--context", "9999").out.count("zebra  limit") == 4
+
+
 def test_several_caches_and_pages(gfqa: Run, find: Run, tmp_path: Path) -> None:
     (tmp_path / "shelf").mkdir()
     (tmp_path / "shelf" / "a.pdf").write_bytes(pdf(lines("First about ports"), lines("Second about the retry count")))
