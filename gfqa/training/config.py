@@ -92,6 +92,8 @@ class TrainConfig:
     """Megabytes (2^20 bytes) of a weight or checkpoint file at most."""
     checkpoint_minutes: float = 0.0
     """How often the whole state is written for an exact resume; 0: only when the process is told to stop."""
+    patience_minutes: float = 3.0
+    """How long a process waits for the others before it gives up; compiling at different speeds must fit."""
 
 
 def load_config(files: Sequence[str], overrides: Sequence[str] = ()) -> TrainConfig:

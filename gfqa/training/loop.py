@@ -21,7 +21,8 @@ import torch.distributed as dist
 
 from gfqa.errors import GfqaError
 from gfqa.training.config import TrainConfig, load_config
-from gfqa.training.trainer import Emit, Trainer
+from gfqa.training.trainer import Emit, Trainer, state_folder
+from gfqa.training.weights import is_state
 
 
 def loop_parser(prog: str = "gfqa.training.loop") -> argparse.ArgumentParser:
@@ -34,6 +35,11 @@ def loop_parser(prog: str = "gfqa.training.loop") -> argparse.ArgumentParser:
     parser.add_argument("--out", help="folder for the weights")
     parser.add_argument("--shard-size", type=float, metavar="MB", help="largest weight file, in megabytes")
     parser.add_argument("--resume", type=Path, metavar="FOLDER", help="go on from a state written by this phase")
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="go on from OUT-state if it is there, within the same minutes: for a command that is tried again",
+    )
     parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="settings, dotted inside groups")
     return parser
 
@@ -47,9 +53,15 @@ def config_of(options: argparse.Namespace) -> TrainConfig:
     return config
 
 
-def train(config: TrainConfig, emit: Emit, resume: Path | None = None) -> bool:
-    """Run a phase and write its weights, and its state too where it was told to stop; True where it came to its end."""
-    trainer = Trainer(config, emit, resume)
+def train(config: TrainConfig, emit: Emit, resume: Path | None = None, restart: bool = False) -> bool:
+    """Run a phase and write its weights, and its state too where it was told to stop; True where it came to its end.
+
+    restart: from OUT-state, which a phase with `checkpoint_minutes` leaves when a process of it dies; the time lost counts.
+    """
+    state = state_folder(config)
+    if restart and is_state(state):
+        resume = state
+    trainer = Trainer(config, emit, resume, restarted=restart)
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stop_asked = True
@@ -59,7 +71,7 @@ def train(config: TrainConfig, emit: Emit, resume: Path | None = None) -> bool:
         done = trainer.run()
         trainer.save_weights()
         if not done:
-            trainer.save_state(Path(config.out + "-state"))
+            trainer.save_state(state)
     finally:
         for number, handler in before:
             signal.signal(number, handler)
@@ -76,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(line), flush=True)
 
     try:
-        return 0 if train(config_of(options), emit, options.resume) else 1
+        return 0 if train(config_of(options), emit, options.resume, options.restart) else 1
     except GfqaError as error:
         print(error.message, error.hint or "", file=sys.stderr)
         return error.exit_code

@@ -141,7 +141,7 @@ def _phase(arguments: Sequence[str], emit: Emit) -> int:
     from gfqa.training.loop import config_of, loop_parser, train
 
     options = loop_parser("gfqa train run").parse_intermixed_args(list(arguments))
-    return 0 if train(config_of(options), emit, options.resume) else 1
+    return 0 if train(config_of(options), emit, options.resume, options.restart) else 1
 
 
 def _release(options: argparse.Namespace, emit: Emit) -> int:

@@ -7,6 +7,7 @@ weights that come out are those of an uninterrupted phase, bit for bit where the
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -80,9 +81,13 @@ def new_model(config: TrainConfig, device: torch.device) -> LanguageModel:
 
 
 class Trainer:
-    """A phase that can be run in parts. `resume`: a folder written by `save_state`, of the same configuration."""
+    """A phase that can be run in parts. `resume`: a folder written by `save_state`, of the same configuration; `restarted`: the
+    time since that state counts as the phase's, since its end is a time of the day.
+    """
 
-    def __init__(self, config: TrainConfig, emit: Emit = lambda line: None, resume: Path | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, emit: Emit = lambda line: None, resume: Path | None = None, restarted: bool = False
+    ) -> None:
         self.config, self.emit = config, emit
         self.world, self.rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
         cuda = torch.cuda.is_available()
@@ -90,7 +95,9 @@ class Trainer:
         if cuda:
             torch.cuda.set_device(self.device)
         if self.world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if cuda else "gloo")
+            # A process that waits for one that died must end too, so that all of them can be started again.
+            waits = datetime.timedelta(minutes=config.patience_minutes)
+            dist.init_process_group("nccl" if cuda else "gloo", timeout=waits)
         self.stop_asked = self._stopping = False
         self._began = time.monotonic()
         torch.manual_seed(config.seed)
@@ -104,7 +111,7 @@ class Trainer:
         self._due = dict.fromkeys(KINDS, 0.0)
         positions = dict.fromkeys(KINDS, 0)
         if resume is not None:
-            positions = self._take_up(resume)
+            positions = self._take_up(resume, restarted)
         self._forward = Forward(
             self.model, compiled=config.compiled and cuda, flex=config.flex and cuda, dropout=config.dropout
         )
@@ -152,7 +159,7 @@ class Trainer:
             if self.step % config.log_every == 0 or self.step == 5:
                 self._show()
             if config.checkpoint_minutes and self._clock - saved > config.checkpoint_minutes:
-                self.save_state(Path(config.out + "-state"))
+                self.save_state(state_folder(config))
                 saved = self._clock
             if config.held_minutes and self._clock - measured > config.held_minutes:
                 self._measure_held()
@@ -212,13 +219,14 @@ class Trainer:
                 "due": self._due,
                 "round_weights": self.optimizer.round_weights,
                 "minutes": self._minutes(),
+                "at": time.time(),
                 "positions": {kind: batches.position for kind, batches in self._batches.items()},
                 "world": self.world,
             }
             save_shards(self.optimizer.tensors(), folder, about, self._shard_bytes())
             self.emit({"state": str(folder), "step": self.step})
 
-    def _take_up(self, folder: Path) -> dict[str, int]:
+    def _take_up(self, folder: Path, restarted: bool) -> dict[str, int]:
         """Masters, moments and counters from a state folder; returns the positions in the data."""
         stored, about = load_shards(folder)
         mine = dataclasses.asdict(self.config)
@@ -237,7 +245,9 @@ class Trainer:
         self.step, self.tokens, self.progress = about["step"], about["tokens"], about["progress"]
         self.optimizer.steps, self._elapsed = about["optimizer_steps"], about["minutes"]
         self.optimizer.round_weights = about["round_weights"]
-        self._due, self._clock = about["due"], about["minutes"]
+        if restarted:
+            self._elapsed += max(0.0, (time.time() - about["at"]) / 60)
+        self._due, self._clock = about["due"], self._elapsed
         self.optimizer.publish()
         return dict.fromkeys(KINDS, 0) | about["positions"]
 
@@ -321,6 +331,11 @@ class Trainer:
 
     def _shard_bytes(self) -> int:
         return int(self.config.shard_size * MEGABYTE)
+
+
+def state_folder(config: TrainConfig) -> Path:
+    """Where a phase writes its state."""
+    return Path(config.out + "-state")
 
 
 def marked_of(batch: dict[str, Tensor]) -> Marked:

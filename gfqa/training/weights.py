@@ -72,6 +72,13 @@ def _shards(tensors: Iterable[tuple[str, Tensor]], shard_bytes: int) -> Iterator
         yield shard
 
 
+def is_state(folder: Path) -> bool:
+    """Whether `load_shards` finds something there, if only what an interrupted replacement left."""
+    return any(
+        next(path.glob("weights-*.safetensors"), None) for path in (folder, folder.with_name(folder.name + ".old"))
+    )
+
+
 def load_shards(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Every tensor of a folder's shards as stored, and what about.json says.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,10 @@ def repository() -> list[dict[str, Any]]:
     ]
 
 
-def articles() -> list[dict[str, Any]]:
-    """Two articles of three paragraphs, one question each."""
+def articles(groups: Sequence[str] = ("Towers", "Rivers")) -> list[dict[str, Any]]:
+    """Articles of three paragraphs, one question each."""
     units = []
-    for number, group in enumerate(("Towers", "Rivers")):
+    for number, group in enumerate(groups):
         for i in range(3):
             seed, thing = 200 * number + i, f"{group[:-1].lower()} number {i}"
             text = f"{prose(seed)}. The {thing} was named after Anna{i} Berg. {prose(seed + 50, 40)}."
@@ -60,15 +61,15 @@ def articles() -> list[dict[str, Any]]:
     return units
 
 
-def opened(folder: Path) -> dict[str, str]:
-    """Write, pack and open everything; the settings that name it."""
+def opened(folder: Path, groups: Sequence[str] = ("Towers", "Rivers")) -> dict[str, str]:
+    """Write, pack and open everything, articles of these names among it; the settings that name it."""
     texts = [{"source": "s", "path": f"{i}.txt", "kind": "prose", "text": prose(i, 500)} for i in range(6)]
     write_jsonl(folder / "corpus" / "shard-000.jsonl.xz", texts)
     # A test unit has no question of its own, and stays in the pool only with one.
     shop = repository()
     shop[1]["qas"] = [question("what does test_it call?", "compute", "calls", names=["test_it"], line=5)]
     write_jsonl(folder / "questions" / "code.jsonl.xz", shop)
-    write_jsonl(folder / "questions" / "squad.jsonl.xz", articles())
+    write_jsonl(folder / "questions" / "squad.jsonl.xz", articles(groups))
     packs = folder / "packs"
     pack_texts(folder / "corpus", TOKENIZER, Held(), packs)
     pack_units(folder / "questions", TOKENIZER, Held(), packs)
