@@ -14,7 +14,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in pa
 ENTRY = {"cli", "commands", "console", "guard", "views", "views_caches"}
 USE_CASES = {"ingest", "ask", "caches", "find", "models", "status", "training"}
 SHARED_BY_USE_CASES = {
-    *("model_folders", "shelf", "reader", "prefill", "gather", "rates", "memory", "passages", "reread"),
+    *("model_folders", "shelf", "reader", "prefill", "gather", "rates", "memory", "passages", "reread", "pointing"),
 }
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
@@ -34,7 +34,18 @@ RANK = {
     **dict.fromkeys(PRIMITIVES, 0),
 }
 # The memory is built by prefill, both need an opened model, reading twice needs a memory: the order among the shared ones.
-SHARED_ORDER = ["model_folders", "shelf", "reader", "prefill", "gather", "rates", "memory", "passages", "reread"]
+SHARED_ORDER = [
+    "model_folders",
+    "shelf",
+    "reader",
+    "prefill",
+    "gather",
+    "rates",
+    "memory",
+    "passages",
+    "reread",
+    "pointing",
+]
 TORCH_FREE = (
     "cachestore",
     "documents",

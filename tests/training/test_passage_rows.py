@@ -122,6 +122,18 @@ def test_the_training_pass_points_where_the_model_does(data: dict[str, str], tmp
     assert ((overlap >= 0) & (overlap <= 1)).all()
 
 
+def test_dropout_changes_training_and_no_measurement(data: dict[str, str], tmp_path: Path) -> None:
+    trainer = Trainer(phase(data, tmp_path))
+    batch = trainer._batches["passages"].next()
+    ids, marked = batch["ids"].flatten(0, 1), marked_of(batch)
+    plain = Forward(trainer.model, compiled=False, flex=False)
+    dropping = Forward(trainer.model, compiled=False, flex=False, dropout=0.3)
+    expected = plain.passages(ids, marked)[0]
+    assert not torch.allclose(dropping.passages(ids, marked)[0], expected, rtol=1e-4)
+    with dropping.measuring():
+        assert torch.allclose(dropping.passages(ids, marked)[0], expected, rtol=1e-5)
+
+
 def test_a_pointer_learns_and_a_resumed_phase_is_the_same(
     data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
