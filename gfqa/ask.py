@@ -13,7 +13,6 @@ from typing import Any
 
 from gfqa.answer import checks, pages, prompt
 from gfqa.answer.citations import Span, locate
-from gfqa.answer.confidence import SURE, confidence
 from gfqa.answer.generate import Generated, generate, generate_many
 from gfqa.answer.paths import unknown_paths
 from gfqa.answer.result import Answer, Citation
@@ -241,7 +240,7 @@ def _answer(
 def _page(memory: Memory, about: str) -> tuple[Generated, Citation] | None:
     """The page of a PDF that says most about something; None where none says enough."""
     best = page_of(memory, about)
-    if best is None or (score := confidence(0.5, 0.5, best[1])) < SURE:
+    if best is None or (score := memory.reader.score.of(0.5, 0.5, best[1])) < memory.reader.score.sure:
         return None
     passage, _ = best
     return Generated(f"page {passage.page}", (), True, score, None), _place(memory, passage)

@@ -5,14 +5,14 @@ The answer stands in the document word for word, so where it stands is known, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
-from gfqa.answer.confidence import FOUND, HOPE, confidence
+from gfqa.answer.confidence import HOPE
 from gfqa.answer.generate import Generated
 from gfqa.memory import Memory
 from gfqa.model.pointer import Pointed, point
@@ -24,6 +24,25 @@ PASSAGES = 5
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"))
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the pointer says of one passage.
+
+    passage: its number in the ranking; text, ids: the likeliest span; at: where that stands in the document, None in the path;
+    answerable: probability that the passage answers; span: log p of the span, given that it does; coverage: the share of the
+    question's words that the passage holds; tokens: read for it.
+    """
+
+    passage: int
+    text: str
+    ids: tuple[int, ...]
+    at: Span | None
+    answerable: float
+    span: float
+    coverage: float
+    tokens: int
+
+
 def point_out(
     memory: Memory, question: str, first: float, ranking: Ranking, *, max_tokens: int, on_text: Callable[[str], None]
 ) -> Second:
@@ -31,29 +50,49 @@ def point_out(
 
     Passages that share too little with the question are not read at all.
     """
-    likely = partial(confidence, first)
-    covered = ranking.evidence.coverage
-    numbers = [n for n in ranking.order[:PASSAGES].tolist() if likely(HOPE, float(covered[n])) >= FOUND]
+    score = memory.reader.score
+    hopes = {n: score.of(first, HOPE, float(ranking.evidence.coverage[n])) for n in ranking.order[:PASSAGES].tolist()}
+    numbers = [number for number, hope in hopes.items() if hope >= score.found]
+    looks = looks_at(memory, question, ranking, numbers, max_tokens)
+    read = sum(look.tokens for look in looks)
+    scored = [(score.of(first, look.answerable, look.coverage, look.span), look) for look in looks]
+    said = [pair for pair in scored if any(map(str.isalnum, pair[1].text))]
+    likely, best = max(said, key=lambda pair: pair[0], default=(0.0, None))
+    if best is None or likely < score.found:
+        return Second(None, None, max((pair[0] for pair in scored), default=max(hopes.values(), default=0.0)), read)
+    on_text(best.text)
+    return Second(Generated(best.text, best.ids, True, likely, None), best.passage, likely, read, best.at)
+
+
+def looks_at(
+    memory: Memory, question: str, ranking: Ranking, numbers: Sequence[int], max_tokens: int = 64
+) -> list[Look]:
+    """What the pointer says of these passages of a ranking, in their order; spans are cut at `max_tokens`."""
     if not numbers:
-        best = max((likely(HOPE, float(covered[n])) for n in ranking.order[:PASSAGES].tolist()), default=0.0)
-        return Second(None, None, best, 0)
+        return []
     spans = [ranking.span(memory, number) for number in numbers]
     asked = prompt.asking_ids(memory.reader.tokenizer, question)
     chains = [[*asked, *passage(memory, span)] for span in spans]
     found = _pointed(memory, len(asked), chains)
-    scores = [
-        likely(float(again), float(covered[number]))
-        for number, again in zip(numbers, found.answerable.sigmoid().tolist(), strict=True)
-    ]
-    read = sum(map(len, chains))
-    for row in sorted(range(len(numbers)), key=lambda row: -scores[row]):
-        text, ids = _said(memory, chains[row], int(found.first[row]), int(found.last[row]), max_tokens)
-        if scores[row] >= FOUND and any(map(str.isalnum, text)):
-            on_text(text)
-            generated = Generated(text, ids, True, scores[row], None)
-            at = _place(memory, spans[row], int(found.first[row]) - len(asked), len(ids))
-            return Second(generated, numbers[row], scores[row], read, at)
-    return Second(None, None, max(scores), read)
+    answerable = found.answerable.sigmoid()
+    looks = []
+    for row, (number, span, chain) in enumerate(zip(numbers, spans, chains, strict=True)):
+        first = int(found.first[row])
+        ids = tuple(chain[first : min(int(found.last[row]) + 1, first + max_tokens)])
+        text = b"".join(map(memory.reader.tokenizer.piece_bytes, ids)).decode("utf-8", "ignore")
+        looks.append(
+            Look(
+                number,
+                trimmed(text),
+                ids,
+                _place(memory, span, first - len(asked), len(ids)),
+                float(answerable[row]),
+                float(found.log_p[row]),
+                float(ranking.evidence.coverage[number]),
+                len(chain),
+            )
+        )
+    return looks
 
 
 def _pointed(memory: Memory, asked: int, chains: list[list[int]]) -> Pointed:
@@ -68,12 +107,6 @@ def _pointed(memory: Memory, asked: int, chains: list[list[int]]) -> Pointed:
     return Pointed(*(part.cpu() for part in (found.first, found.last, found.log_p, found.answerable)))
 
 
-def _said(memory: Memory, chain: list[int], first: int, last: int, max_tokens: int) -> tuple[str, tuple[int, ...]]:
-    """The text of a span and its ids, at most `max_tokens` of them."""
-    ids = tuple(chain[first : min(last + 1, first + max_tokens)])
-    return trimmed(b"".join(map(memory.reader.tokenizer.piece_bytes, ids)).decode("utf-8", "ignore")), ids
-
-
 def trimmed(text: str) -> str:
     """An answer without what its tokens drag in at its ends: white space, commas, brackets and quotes of which the other
     one is missing.
@@ -81,9 +114,9 @@ def trimmed(text: str) -> str:
     while True:
         before, text = text, text.strip().rstrip(",;:")
         for opening, closing in PAIRS:
-            if text.startswith(opening) and (closing not in text[1:]):
+            if text.startswith(opening) and closing not in text[1:]:
                 text = text[1:]
-            if text.endswith(closing) and (opening not in text[:-1]):
+            if text.endswith(closing) and opening not in text[:-1]:
                 text = text[:-1]
         if text == before:
             return text

@@ -6,13 +6,14 @@ The weights are loaded at the first use only: an `ingest` that finds nothing new
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
 from gfqa import config
+from gfqa.answer.confidence import Confidence
 from gfqa.answer.prompt import tokenizer_identity
 from gfqa.cachestore import Identity
 from gfqa.errors import ModelError, UsageError
@@ -35,6 +36,7 @@ class Reader:
     tokenizer: Tokenizer
     identity: Identity
     device: str
+    score: Confidence = field(default_factory=Confidence)
 
     @cached_property
     def model(self) -> LanguageModel:
@@ -68,7 +70,7 @@ def open_model(path: str | Path | None = None, device: str = "auto") -> Reader:
         numerics_version=NUMERICS_VERSION,
         model_name=model_name(folder),
     )
-    return Reader(folder, settings, tokenizer, identity, place)
+    return Reader(folder, settings, tokenizer, identity, place, Confidence.load(folder))
 
 
 def open_tokenizer(folder: Path, settings: ModelConfig) -> Tokenizer:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
-from gfqa.answer.confidence import FOUND, HOPE, SURE, confidence
+from gfqa.answer.confidence import HOPE
 from gfqa.answer.generate import Generated, generate
+from gfqa.answer.repetition import is_degenerate
 from gfqa.answer.sampling import GREEDY, Sampling
 from gfqa.memory import Memory
 from gfqa.model import KeyCache, ModelState
@@ -65,17 +66,18 @@ def read_again(
 
     first: the first look's score. Passages that share too little with the question are not read at all.
     """
-    tokenizer, read, best = memory.reader.tokenizer, 0, 0.0
+    tokenizer, score_of, read, best = memory.reader.tokenizer, memory.reader.score, 0, 0.0
     likeliest: Second | None = None
     for number in ranking.order[:PASSAGES].tolist():
-        likely = partial(confidence, first, coverage=float(ranking.evidence.coverage[number]))
-        if likely(HOPE) < FOUND:
+        likely = partial(score_of.of, first, coverage=float(ranking.evidence.coverage[number]))
+        if likely(HOPE) < score_of.found:
             best = max(best, likely(HOPE))
             continue
         span = ranking.span(memory, number)
         ids = prompt.reread_ids(tokenizer, question, passage(memory, span), memory.reader.config.reread_copies)
         read += len(ids)
-        near, voice = _surroundings(memory, span), _Voice(on_text, likely)
+        near = _surroundings(memory, span)
+        # Nothing is told before the end: an answer that goes round in circles is seen only then.
         again = generate(
             partial(_decode, memory, near),
             tokenizer,
@@ -83,16 +85,15 @@ def read_again(
             device=memory.reader.device,
             max_tokens=max_tokens,
             sampling=sampling,
-            on_text=voice.hear,
-            accept=voice.accept,
+            accept=lambda again, likely=likely: likely(again) >= score_of.found,  # type: ignore[misc]
             begin=partial(answer_steps, memory.reader.model, near),
         )
         score = likely(again.score)
-        if again.found and _says_something(again.text):
-            if score >= SURE:
-                return Second(again, number, score, read)
+        if again.found and _says_something(again.text) and not is_degenerate(again.text, _text(memory, span)):
             if likeliest is None or score > likeliest.score:
                 likeliest = Second(again, number, score, read)
+            if score >= score_of.sure:
+                break
         best = max(best, score)
     if likeliest is None or likeliest.generated is None:
         return Second(None, None, best, read)
@@ -105,37 +106,17 @@ def _says_something(text: str) -> bool:
     return any(character.isalnum() for character in text)
 
 
-class _Voice:
-    """What becomes of an answer's text: a sure one is told as it comes, once it is more than punctuation; another is held."""
-
-    def __init__(self, on_text: Callable[[str], None], likely: Callable[[float], float]) -> None:
-        self._on_text, self._likely = on_text, likely
-        self._sure = self._speaking = False
-        self._held = ""
-
-    def accept(self, again: float) -> bool:
-        """Whether an answer of this score at its first token may be given."""
-        probability = self._likely(again)
-        self._sure = probability >= SURE
-        return probability >= FOUND
-
-    def hear(self, chunk: str) -> None:
-        """More of the answer."""
-        if self._speaking:
-            self._on_text(chunk)
-            return
-        self._held += chunk
-        if self._sure and _says_something(self._held):
-            self._speaking = True
-            self._on_text(self._held)
-
-
 def passage(memory: Memory, span: Span) -> list[int]:
     """Ids of the document's header and of its window around the span."""
     entry, begin = memory.origins[span.chain].entry, memory.starts[span.chain]
     ids = memory.ids[begin : begin + entry.n_tokens].tolist()
     low, high = window(memory, span)
     return [*ids[: entry.header_tokens], *ids[low:high]]
+
+
+def _text(memory: Memory, span: Span) -> str:
+    """What a passage's chain says, its path included."""
+    return memory.reader.tokenizer.decode_bytes(passage(memory, span)).decode("utf-8", "replace")
 
 
 def window(memory: Memory, span: Span) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
-from gfqa.answer.confidence import confidence
+from gfqa.answer.confidence import Confidence
 from gfqa.answer.generate import Generated
 from gfqa.ask import ask
 from gfqa.cachestore import Store
@@ -73,20 +74,22 @@ ENOUGH = 0.25
 """The least likely answer that is given here, whatever the reader that ships asks for."""
 
 
+def limited(memory: Memory, **limits: float) -> Memory:
+    """The memory with a reader that asks for so much."""
+    return replace(memory, reader=replace(memory.reader, score=Confidence(**limits)))
+
+
 class Scripted:
     """Stands for the decode loop: passage after passage the given scores, and an answer where one is accepted."""
 
     def __init__(self, *scores: float) -> None:
         self.scores, self.tried = list(scores), []
 
-    def __call__(
-        self, *arguments: Any, accept: Callable[[float], bool], on_text: Callable[[str], None], **named: Any
-    ) -> Generated:
+    def __call__(self, *arguments: Any, accept: Callable[[float], bool], **named: Any) -> Generated:
         score = self.scores[len(self.tried)]
         self.tried.append(len(arguments[2]))
         if not accept(score):
             return Generated("", (), False, score, None)
-        on_text("two line 7")
         return Generated("two line 7", (1,), True, score, None)
 
 
@@ -94,14 +97,14 @@ def test_the_first_passage_that_is_likely_to_answer_is_taken(memory: Memory, mon
     question = "two line 7"
     ranking = rank(memory, question, look(memory, question))
     script = Scripted(1e-6, 0.99)
-    monkeypatch.setattr("gfqa.reread.FOUND", ENOUGH)
+    memory = limited(memory, found=ENOUGH)
     monkeypatch.setattr("gfqa.reread.generate", script)
     chunks: list[str] = []
     second = read_again(memory, question, 0.01, ranking, max_tokens=4, on_text=chunks.append)
     assert second.generated is not None
     assert (second.passage, second.tokens, chunks) == (int(ranking.order[1]), sum(script.tried), ["two line 7"])
     coverage = float(ranking.evidence.coverage[ranking.order[1]])
-    assert second.score == confidence(0.01, 0.99, coverage) >= ENOUGH
+    assert second.score == Confidence().of(0.01, 0.99, coverage) >= ENOUGH
     monkeypatch.setattr("gfqa.reread.generate", Scripted(0.999))
     answer = ask(memory, question, max_tokens=4)
     assert answer.text == question
@@ -111,14 +114,13 @@ def test_the_first_passage_that_is_likely_to_answer_is_taken(memory: Memory, mon
 def test_the_likeliest_answer_is_given_where_none_is_sure(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     question = "two line 7"
     ranking = rank(memory, question, look(memory, question))
-    monkeypatch.setattr("gfqa.reread.FOUND", 0.0)
-    monkeypatch.setattr("gfqa.reread.SURE", 1.0)
+    memory = limited(memory, found=0.0, sure=1.0)
     script = Scripted(1e-4, 0.9, 1e-3)
     monkeypatch.setattr("gfqa.reread.generate", script)
     chunks: list[str] = []
     second = read_again(memory, question, 0.01, ranking, max_tokens=4, on_text=chunks.append)
     coverage = ranking.evidence.coverage[ranking.order[:3]].tolist()
-    scores = [confidence(0.01, again, share) for again, share in zip((1e-4, 0.9, 1e-3), coverage, strict=True)]
+    scores = [Confidence().of(0.01, again, share) for again, share in zip((1e-4, 0.9, 1e-3), coverage, strict=True)]
     likeliest = scores.index(max(scores))
     assert (second.passage, second.score) == (int(ranking.order[likeliest]), scores[likeliest])
     # What was less likely was never told, and all three passages were read.
@@ -126,7 +128,7 @@ def test_the_likeliest_answer_is_given_where_none_is_sure(memory: Memory, monkey
 
 
 def test_an_unlikely_answer_is_not_given(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gfqa.reread.FOUND", ENOUGH)
+    memory = limited(memory, found=ENOUGH)
     monkeypatch.setattr("gfqa.reread.generate", Scripted(1e-6, 1e-4, 1e-5))
     chunks: list[str] = []
     for question in ("one zebra or two?", "zebra or giraffe?"):
@@ -138,6 +140,7 @@ def test_an_unlikely_answer_is_not_given(memory: Memory, monkeypatch: pytest.Mon
 
 
 def test_confidence_grows_with_each_sign_and_stays_a_probability() -> None:
+    confidence = Confidence().of
     for first in (0.0, 0.5, 1.0):
         for again in (0.0, 0.5, 1.0):
             assert 0 < confidence(first, again, 0.0) < confidence(first, again, 0.9) < 1
@@ -151,23 +154,21 @@ def test_models_that_were_not_trained_for_it_do_not(tiny_model: Path, home: Path
     assert ask(memory, "which line?", max_tokens=4).tokens["reread"] == 0
 
 
-def test_an_answer_of_punctuation_is_none(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    says = iter([["*", " *"], ["* ", "x", "y"]])
+def test_answers_of_punctuation_and_answers_that_go_round_are_none(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    says = iter(["* *", "src////", "* xy"])
 
-    def scripted(*arguments: Any, on_text: Callable[[str], None], **options: Any) -> Generated:
-        chunks = next(says)
-        options["accept"](0.9)
-        for chunk in chunks:
-            on_text(chunk)
-        return Generated("".join(chunks).strip(), (1,), True, 0.9, None)
+    def scripted(*arguments: Any, **options: Any) -> Generated:
+        assert options["accept"](0.9)
+        return Generated(next(says), (1,), True, 0.9, None)
 
     monkeypatch.setattr("gfqa.reread.generate", scripted)
-    monkeypatch.setattr("gfqa.reread.FOUND", 0.0)
-    monkeypatch.setattr("gfqa.reread.SURE", 0.0)
+    memory = limited(memory, found=0.0, sure=0.0)
     shown: list[str] = []
     ranking = rank(memory, "one line 3", look(memory, "one line 3"))
     second = read_again(memory, "one line 3", 0.9, ranking, max_tokens=8, on_text=shown.append)
     assert second.generated is not None
     assert second.generated.text == "* xy"
-    assert shown == ["* x", "y"]
-    assert second.passage == ranking.order[1]
+    assert shown == ["* xy"]
+    assert second.passage == ranking.order[2]

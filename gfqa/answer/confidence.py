@@ -1,35 +1,87 @@
-"""How likely it is that the documents answer a question: the looks of the model and the words of the passage, weighed together.
+"""How likely an answer is right: the looks of the model and the words of the passage, weighed together.
 
-A logistic fit on 488 questions of the training side, half of whose documents were left out (articles, repositories, single
-paragraphs); the weights belong to the shipped reader. Torch-free.
+The weights belong to a model. `score.json` in its folder holds them (`gfqa train calibrate` fits them); a model without one has
+those of the first reader. Torch-free.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
+from dataclasses import dataclass
+from pathlib import Path
 
-FIRST, AGAIN, COVERAGE, CONSTANT = 0.148, 0.299, 5.349, -4.219
-"""Weights of the log odds of an answer at the first look and on reading the passage again, and of the coverage."""
-FOUND = 0.08
-"""An answer less likely than this is not given. Chosen on fifty handwritten questions about psf/requests and pallets/flask: of
-40 with an answer 5 are right instead of 1 with the 0.25 of before, of 10 without one 9 are still answered with silence."""
-SURE = 0.25
-"""An answer as likely as this is taken without looking at further passages. A page of a PDF, which the search alone finds, must
-be as likely."""
+from gfqa.errors import ModelError
+
+SCORE = "score.json"
 HOPE = 0.99
 """A passage is not worth reading again where even this probability of an answer would not make one likely."""
 _FLOOR = 1e-4
+_LARGEST = 4096
+"""Bytes of a score.json."""
 
 
-def confidence(first: float, again: float, coverage: float) -> float:
-    """Probability 0..1 that the passage answers the question.
+@dataclass(frozen=True)
+class Confidence:
+    """A logistic fit. first, again, coverage, span, constant: weights of what `of` takes; found: an answer less likely than
+    this is not given; sure: one as likely as this is taken without looking at further passages, and a page of a PDF, which
+    the search alone finds, must be as likely.
 
-    first, again: the model's own probability of an answer, over everything and over the passage read again; coverage: the share
-    of the question's words, by weight, that the passage or its path holds.
+    The defaults were fitted on 488 questions of the training side, half of whose documents were left out (articles,
+    repositories, single paragraphs); `found` was chosen on fifty handwritten questions about psf/requests and pallets/flask:
+    of 40 with an answer 5 are right instead of 1 at 0.25, of 10 without one 9 are still answered with silence.
     """
-    odds = CONSTANT + FIRST * _log_odds(first) + AGAIN * _log_odds(again) + COVERAGE * coverage
-    return 1 / (1 + math.exp(-odds))
+
+    first: float = 0.148
+    again: float = 0.299
+    coverage: float = 5.349
+    span: float = 0.0
+    constant: float = -4.219
+    found: float = 0.08
+    sure: float = 0.25
+
+    def of(self, first: float, again: float, coverage: float, span: float = 0.0) -> float:
+        """Probability 0..1 that a passage answers the question.
+
+        first, again: the model's own probability of an answer, over everything and over the passage read again; coverage:
+        the share of the question's words, by weight, that the passage or its path holds; span: log p of the span that is the
+        answer, given that there is one (0 for a model without a pointer).
+        """
+        odds = self.constant + self.first * log_odds(first) + self.again * log_odds(again)
+        odds += self.coverage * coverage + self.span * span
+        return 1 / (1 + math.exp(-min(max(odds, -500.0), 500.0)))
+
+    @classmethod
+    def load(cls, folder: Path) -> Confidence:
+        """The weights of a model folder, the defaults where it has none; ModelError for a file that cannot be used."""
+        path = folder / SCORE
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            return cls()
+        except OSError as error:
+            raise ModelError(f"Cannot read {path}: {error.strerror}.") from None
+        try:
+            values = json.loads(raw) if len(raw) <= _LARGEST else None
+        except (ValueError, RecursionError):
+            values = None
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or not set(values) <= names or not all(map(_is_number, values.values())):
+            raise ModelError(
+                f"{path} does not hold the weights of a score.", hint=f"Numbers: {', '.join(sorted(names))}."
+            )
+        return cls(**{name: float(value) for name, value in values.items()})
+
+    def to_json(self) -> str:
+        """What a `score.json` of these weights holds."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
-def _log_odds(probability: float) -> float:
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def log_odds(probability: float) -> float:
+    """log(p / (1 - p)), held where p is next to 0 or 1."""
     return math.log((probability + _FLOOR) / (1 - probability + _FLOOR))

@@ -1,0 +1,36 @@
+"""The weights of a score: written and read back, refused by name where they are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gfqa.answer.confidence import SCORE, Confidence
+from gfqa.errors import ModelError
+from gfqa.model_folders import SHIPPED
+
+
+def test_weights_come_back_as_they_were_written(tmp_path: Path) -> None:
+    assert Confidence.load(tmp_path) == Confidence()
+    made = Confidence(first=0.5, span=0.25, found=0.3)
+    (tmp_path / SCORE).write_text(made.to_json())
+    assert Confidence.load(tmp_path) == made
+    assert made.of(0.5, 0.5, 0.5, -1.0) < made.of(0.5, 0.5, 0.5, 0.0)
+    assert 0.0 <= made.of(0.0, 0.0, -1e9) <= made.of(1.0, 1.0, 1e9) <= 1.0
+
+
+def test_the_shipped_reader_has_its_own() -> None:
+    assert (SHIPPED / SCORE).is_file()
+    assert 0 < Confidence.load(SHIPPED).found < Confidence.load(SHIPPED).sure < 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"first": "a"}', '{"first": true}', '{"other": 1}', '{"first": NaN}', '{"first": 1e999}', "[" * 9999,
+     '{"first": 1' + " " * 5000 + "}"],
+)  # fmt: skip
+def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / SCORE).write_text(text)
+    with pytest.raises(ModelError, match=r"score\.json does not hold the weights"):
+        Confidence.load(tmp_path)
