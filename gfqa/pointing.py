@@ -19,8 +19,11 @@ from gfqa.model.pointer import Pointed, point
 from gfqa.passages import Ranking
 from gfqa.reread import Second, passage, window
 
-PASSAGES = 5
-"""At most so many passages are read again, together."""
+PASSAGES = 12
+"""At most so many passages are read again. On fifty handwritten questions about psf/requests and pallets/flask the place that
+answers is in the first passage of 13 of 40, among the first five of 24, among the first twelve of 31."""
+FIRST = 4
+"""So many of them are read together first; the others only where none of these is sure."""
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"))
 
 
@@ -53,13 +56,17 @@ def point_out(
     score = memory.reader.score
     hopes = {n: score.of(first, HOPE, float(ranking.evidence.coverage[n])) for n in ranking.order[:PASSAGES].tolist()}
     numbers = [number for number, hope in hopes.items() if hope >= score.found]
-    looks = looks_at(memory, question, ranking, numbers, max_tokens)
-    read = sum(look.tokens for look in looks)
-    scored = [(score.of(first, look.answerable, look.coverage, look.span), look) for look in looks]
-    said = [pair for pair in scored if any(map(str.isalnum, pair[1].text))]
-    likely, best = max(said, key=lambda pair: pair[0], default=(0.0, None))
+    likely, best, read = 0.0, None, 0
+    for batch in (numbers[:FIRST], numbers[FIRST:]):
+        for look in looks_at(memory, question, ranking, batch, max_tokens):
+            read += look.tokens
+            here = score.of(first, look.answerable, look.coverage, look.span)
+            if here > likely and any(map(str.isalnum, look.text)):
+                likely, best = here, look
+        if likely >= score.sure:
+            break
     if best is None or likely < score.found:
-        return Second(None, None, max((pair[0] for pair in scored), default=max(hopes.values(), default=0.0)), read)
+        return Second(None, None, likely if numbers else max(hopes.values(), default=0.0), read)
     on_text(best.text)
     return Second(Generated(best.text, best.ids, True, likely, None), best.passage, likely, read, best.at)
 

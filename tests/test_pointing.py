@@ -11,9 +11,9 @@ from gfqa.ask import ask
 from gfqa.memory import Memory
 from gfqa.model.pointer import Pointed
 from gfqa.passages import look, rank
-from gfqa.pointing import PASSAGES, point_out, trimmed
+from gfqa.pointing import FIRST, PASSAGES, point_out, trimmed
 from tests.conftest import make_model
-from tests.test_reread import memory_of
+from tests.test_reread import limited, memory_of
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_span_is_the_first_citation(memory: Memory, monkeypatch: pytest.Monk
     chains = scripted(monkeypatch, 9.0, header + 4, header + 6)
     told: list[str] = []
     second = point_out(memory, question, 0.9, ranking, max_tokens=64, on_text=told.append)
-    assert 1 < len(chains) <= PASSAGES
+    assert 1 < len(chains) <= FIRST  # Sure after the first few.
     assert second.generated is not None
     assert second.span is not None
     assert told == [second.generated.text]
@@ -73,6 +73,25 @@ def test_the_span_is_the_first_citation(memory: Memory, monkeypatch: pytest.Monk
     shorter = point_out(memory, question, 0.9, ranking, max_tokens=1, on_text=told.append)
     assert shorter.generated is not None
     assert len(shorter.generated.ids) == 1
+
+
+def test_more_passages_are_read_where_none_of_the_first_is_sure(
+    pointing_model: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = memory_of(pointing_model, home, tmp_path / "many", ("one", "two", "three", "four", "five", "six"))
+    question = "line 7"
+    ranking = rank(memory, question, look(memory, question))
+    hopeful = [n for n in ranking.order[:PASSAGES].tolist() if ranking.evidence.coverage[n] > 0.2]
+    read = {}
+    for sure in (0.0, 1.0):
+        chains = scripted(monkeypatch, 2.0, 12, 13)
+        asked = limited(memory, found=0.1, sure=sure)
+        second = point_out(asked, question, 0.9, ranking, max_tokens=8, on_text=lambda chunk: None)
+        assert second.generated is not None
+        assert second.tokens == sum(map(len, chains))
+        read[sure] = len(chains)
+    assert FIRST == read[0.0] < read[1.0] <= PASSAGES
+    assert read[1.0] >= len(hopeful) > FIRST
 
 
 def test_an_unlikely_span_is_not_given(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,9 @@ def rereader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("models") / "rereader", reread_tokens=40)
 
 
-def memory_of(model: Path, home: Path, folder: Path) -> Memory:
+def memory_of(model: Path, home: Path, folder: Path, names: Sequence[str] = ("one", "two")) -> Memory:
     folder.mkdir()
-    for name in ("one", "two"):
+    for name in names:
         (folder / f"{name}.txt").write_text("".join(f"{name} line {i}\n" for i in range(30)))
     reader = open_model(model, "cpu")
     run([folder], name="c", reader=reader, home=home)
