@@ -27,6 +27,8 @@ Span = tuple[int, int]
 LONGEST = 64
 """Tokens of an answer at most (`model.pointer.LONGEST`)."""
 _NAMED = re.compile(r"\b(?:[A-Z][\w'-]+(?: [A-Z][\w'-]+)*|\d[\d,.]*\d|\d)")
+RIVALS = 6
+"""Documents of the same group from which a wrong passage is taken."""
 TRIES = 1000
 """Draws for one row."""
 
@@ -40,7 +42,7 @@ class PassageShape:
     most_of_document: int = 4
     """Questions of one document in a row."""
     passage: int = 320
-    unanswerable: float = 0.3
+    unanswerable: float = 0.4
     elsewhere: float = 0.25
     """Of those without an answer: another part of the answering document."""
     near: float = 0.6
@@ -153,16 +155,17 @@ def _wrong(
             return unit, window
     if draw < shape.elsewhere + shape.near:
         users = [pool.unit(number) for number in rng.sample(qa["users"], 1)] if qa.get("users") else []
-        others = (
-            users or [other for other in beside if other is not unit] or [pool.neighbour(unit, rng) for _ in range(3)]
-        )
+        others = users or [other for other in beside if other is not unit]
+        others = others or [pool.neighbour(unit, rng) for _ in range(RIVALS)]
     else:
         others = [pool.seed(rng)]
     others = [other for other in others if other.key != unit.key and not _says(other, qa)]
     if not others:
         return None
-    ranked = [(mention(other.text, words), other) for other in others]
-    at, other = max(ranked, key=lambda pair: pair[0] >= 0)
+    # As a search would: the one with most of the question's words, where the rarest of them stands.
+    asked = {*words, *re.findall(r"\w{4,}", qa["q"].lower())}
+    other = max(others, key=lambda other: sum(word in other.text.lower() for word in asked))
+    at = mention(other.text, words)
     token = other.places.token(at) if at >= 0 else rng.randrange(other.header, max(len(other.ids), other.header + 1))
     return other, _window(other, token, shape.passage, rng)
 
