@@ -92,7 +92,9 @@ def passage_row(
                     if wrong is not None:
                         row.ask(asked, *wrong, None)
                 else:
-                    row.ask(asked, unit, _window(unit, answer.first, shape.passage, rng), answer)
+                    # Where the path is the answer, the passage is what it is about.
+                    about = answer.first if answer.first >= unit.header else qa["at"]
+                    row.ask(asked, unit, _window(unit, about, shape.passage, rng), answer)
     if not row.full:
         raise UsageError("The units have next to no question whose answer stands in their text.")
     return row.arrays()

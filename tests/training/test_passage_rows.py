@@ -20,11 +20,12 @@ from gfqa.training.forward import Forward
 from gfqa.training.optimizer import OptimizerConfig
 from gfqa.training.packs import UnitFiles
 from gfqa.training.passage_rows import PassageShape, _swapped, answer_of, passage_row
-from gfqa.training.pool import Pool
+from gfqa.training.pool import Pool, unit_of
+from gfqa.training.questions.units import question, unit
 from gfqa.training.rows import RowShape
 from gfqa.training.trainer import Trainer, marked_of
 
-from .kit import MODEL, TOKENIZER, opened
+from .kit import MODEL, TOKENIZER, opened, prose
 
 POINTER = MODEL | {"pointer_width": 8, "reread_tokens": 64}
 
@@ -46,7 +47,7 @@ def rows_of(pool: Pool, shape: PassageShape, count: int) -> list[dict[str, np.nd
 
 def answers(pool: Pool) -> dict[str, set[str]]:
     units = [pool.unit(i) for i in range(len(pool.files.sets))]
-    return {qa["q"]: set(qa["a"]) for unit in units for qa in unit.qas}
+    return {qa["q"]: set(qa["a"]) for made in units for qa in made.qas}
 
 
 def test_what_is_marked_is_the_answer_and_a_wrong_passage_lacks_it(pool: Pool) -> None:
@@ -79,12 +80,12 @@ def test_what_is_marked_is_the_answer_and_a_wrong_passage_lacks_it(pool: Pool) -
 
 
 def test_an_answer_in_the_path_is_marked_there(pool: Pool) -> None:
-    unit = next(u for u in (pool.unit(i) for i in range(len(pool.files.sets))) if u.path == "shop/pricing.py")
-    asked = next(qa for qa in unit.qas if qa["a"] == ["shop/pricing.py"])
-    answer = answer_of(unit, asked, random.Random(0))
+    found = next(u for u in (pool.unit(i) for i in range(len(pool.files.sets))) if u.path == "shop/pricing.py")
+    asked = next(qa for qa in found.qas if qa["a"] == ["shop/pricing.py"])
+    answer = answer_of(found, asked, random.Random(0))
     assert answer is not None
-    assert 0 < answer.first <= answer.last < unit.header
-    assert pool.tokenizer.decode(unit.ids[answer.first : answer.last + 1].tolist()).strip() == "shop/pricing.py"
+    assert 0 < answer.first <= answer.last < found.header
+    assert pool.tokenizer.decode(found.ids[answer.first : answer.last + 1].tolist()).strip() == "shop/pricing.py"
 
 
 def test_units_without_answers_in_their_text_are_refused(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,14 +172,26 @@ def test_held_rows_are_of_the_groups_kept_out(
 
 def test_a_swapped_name_is_of_another_document(pool: Pool) -> None:
     units = [pool.unit(i) for i in range(len(pool.files.sets))]
-    unit = next(u for u in units if u.path == "Towers/1.txt")
+    tower = next(u for u in units if u.path == "Towers/1.txt")
     asked = {"q": "When did Anna1 Berg climb 17 towers?", "a": ["never"], "kind": "span"}
     rng, put = random.Random(0), set()
     for _ in range(40):
-        swapped = _swapped(pool, unit, asked, rng)
+        swapped = _swapped(pool, tower, asked, rng)
         if swapped is not None:
             put.add(swapped)
             assert swapped != asked["q"]
-            assert any(name in swapped and name not in unit.text for name in ("Anna0 Berg", "Anna2 Berg", "0", "2"))
+            assert any(name in swapped and name not in tower.text for name in ("Anna0 Berg", "Anna2 Berg", "0", "2"))
     assert put
-    assert _swapped(pool, unit, {"q": "who was it?", "a": ["x"], "kind": "span"}, rng) is None
+    assert _swapped(pool, tower, {"q": "who was it?", "a": ["x"], "kind": "span"}, rng) is None
+
+
+def test_a_passage_whose_path_is_the_answer_shows_what_is_asked_about(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f'"""{prose(9, 200)}"""\n\n\ndef compute(total):\n    return total\n\n\n# {prose(10, 200)}\n'
+    asked = question("where is compute defined?", "shop/pricing.py", "where", names=["compute"], line=4)
+    made = unit_of(unit("code", "a/shop", "shop/pricing.py", text, [asked]), pool.tokenizer)
+    monkeypatch.setattr(pool, "seed", lambda rng: made)
+    row = rows_of(pool, PassageShape(length=192, per_context=8, passage=64, unanswerable=0.0), 1)[0]
+    passages = [pool.tokenizer.decode(ids[n:].tolist()) for ids, n in zip(row["ids"], row["asked"], strict=True)]
+    assert sum("compute" in passage for passage in passages) >= 5
