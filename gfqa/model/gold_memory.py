@@ -25,9 +25,9 @@ from gfqa.model.spans import each_span
 if TYPE_CHECKING:
     from gfqa.model.language_model import LanguageModel
 
-TILE = 512
+TILE = 1024
 """Tokens or bigrams worked on at once: a few float32 rows of width C each then stay in a core's second-level cache."""
-SPAN_TILES = 8
+SPAN_TILES = 4
 """Tiles that one thread works through at a stretch."""
 
 
@@ -77,29 +77,51 @@ class Tables:
     """Per distinct id: o [V' + 1, C] (last row zero), unigram [V' + 1, C], the part of W_b [e ; c] that e gives (likewise).
 
     Per layer: z_now, z_before [V' + 1, 2 r], what the token and its predecessor add to the bigram's z, which the token shifts
-    are mixed by (keys' half, then values'); mix_key, mix_value [r + 2, C], what z gives them, see `_with_mean`.
+    are mixed by (keys' half, then values'); key, value: what makes of the mixed token a key and a value.
     """
 
     o: Tensor
     unigram: Tensor
     z_now: list[Tensor]
     z_before: list[Tensor]
-    mix_key: list[Tensor]
-    mix_value: list[Tensor]
+    key: list[Factors]
+    value: list[Factors]
 
-    def z(self, number: int, tokens: Tokens, which: slice, values: bool = False) -> Tensor:
-        """[T, r + 2] of a layer's bigrams `which`, for its mix_key (or mix_value) to be multiplied by."""
+    def z(self, number: int, tokens: Tokens, which: slice) -> tuple[Tensor, Tensor]:
+        """What a layer's bigrams `which` multiply its keys' and its values' mix by: twice [T, r + 2]."""
         r = self.z_now[number].shape[1] // 2
-        half = slice(r, None) if values else slice(r)
-        z = self.o.new_ones(which.stop - which.start, r + 2)
-        now = _rows(self.z_now[number][:, half], tokens.second[which])
-        before = _rows(self.z_before[number][:, half], tokens.first[which])
-        torch.tanh(now.add_(before), out=z[:, :r])
-        return z
+        both = _rows(self.z_now[number], tokens.second[which]).add_(_rows(self.z_before[number], tokens.first[which]))
+        tanh_of_half(both.mul_(2))
+        keys, values = (both.new_ones(len(both), r + 2, dtype=self.key[number].mix.dtype) for _ in range(2))
+        keys[:, :r], values[:, :r] = both[:, :r], both[:, r:]
+        return keys, values
 
 
-def tables(model: LanguageModel, tokens: Tokens) -> Tables:
-    """The tables of the distinct ids."""
+@dataclass(frozen=True)
+class Factors:
+    """mix [r + 2, C], what z gives, see `_with_mean`; double_w1 [C, R], w2 [R, C]: the LoRA, its first part doubled.
+
+    All in the type that the products take, to which they are rounded once.
+    """
+
+    mix: Tensor
+    double_w1: Tensor
+    w2: Tensor
+
+    @classmethod
+    def of(cls, mix_w2: Tensor, mean: Tensor, w1: Tensor, w2: Tensor, dtype: torch.dtype) -> Factors:
+        return cls(_with_mean(mix_w2, mean).to(dtype), (2 * w1).to(dtype), w2.to(dtype))
+
+    def apply(self, x: Tensor, delta: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """x [T, C] mixed with its predecessors, which are delta [T, C] away, and its LoRA; tau [T, R]."""
+        mix = z @ self.mix
+        mixed = torch.addcmul(x, delta, mix, out=mix)
+        tau = tanh_of_half((mixed @ self.double_w1).to(_wide(x.dtype))).to(x.dtype)
+        return mixed.addmm_(tau, self.w2), tau
+
+
+def tables(model: LanguageModel, tokens: Tokens, products: torch.dtype | None = None) -> Tables:
+    """The tables of the distinct ids; products: the type of `Factors`, None the model's own."""
     e = model.embed(tokens.used)
     o = F.pad(_rms(e), (0, 0, 0, 1))
     known = Tables(o, F.pad(e @ _split(model)[0].t(), (0, 0, 0, 1)), [], [], [], [])
@@ -108,8 +130,11 @@ def tables(model: LanguageModel, tokens: Tokens) -> Tables:
         mix, w1 = layer.time_maa_v_cache.view(-1, 1), layer.time_maa_kv_w1
         known.z_now.append(o @ (w1 - mix * w1))
         known.z_before.append(o @ (mix * w1))
-        known.mix_key.append(_with_mean(layer.time_maa_kv_w2[0], layer.time_maa_k))
-        known.mix_value.append(_with_mean(layer.time_maa_kv_w2[1], layer.time_maa_v))
+        for factors, mix_w2, mean, w1, w2 in (
+            (known.key, layer.time_maa_kv_w2[0], layer.time_maa_k, layer.time_key_w1, layer.time_key_w2),
+            (known.value, layer.time_maa_kv_w2[1], layer.time_maa_v, layer.time_value_w1, layer.time_value_w2),
+        ):
+            factors.append(Factors.of(mix_w2, mean, w1, w2, products or o.dtype))
     return known
 
 
@@ -118,19 +143,18 @@ def bigram_tables(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Each GOLD layer's z of the keys [U, r + 2] and values [U, C] of the distinct bigrams; the values in `dtype`."""
     layers, n = model.gold_layers(), len(tokens.first)
-    z_keys = [known.o.new_empty(n, mix.shape[0]) for mix in known.mix_key]
+    z_keys = [factors.mix.new_empty(n, factors.mix.shape[0]) for factors in known.key]
     values = [known.o.new_empty(n, known.o.shape[1], dtype=dtype) for _ in layers]
 
     def fill(span: slice) -> None:
         for tile in _tiles(span):
             o = _rows(known.o, tokens.second[tile])
             delta = _rows(known.o, tokens.first[tile]).sub_(o)
+            o, delta = o.to(z_keys[0].dtype), delta.to(z_keys[0].dtype)
             for number, layer in enumerate(layers):
-                z_keys[number][tile] = known.z(number, tokens, tile)
-                mix = known.z(number, tokens, tile, values=True) @ known.mix_value[number]
-                mixed = torch.addcmul(o, delta, mix, out=mix)
-                mixed.addmm_(torch.tanh(mixed @ layer.time_value_w1), layer.time_value_w2)
-                values[number][tile] = layer.ln_v(mixed)
+                z_keys[number][tile], z = known.z(number, tokens, tile)
+                mixed, _ = known.value[number].apply(o, delta, z)
+                values[number][tile] = layer.ln_v(mixed.to(known.o.dtype))
 
     _each_span(n, fill)
     return z_keys, values
@@ -143,7 +167,7 @@ def raw_keys(
 
     The key is the caller's to overwrite.
     """
-    layers, w_c = model.gold_layers(), _split(model)[1].t()
+    w_c = _split(model)[1].t()
     for tile in _tiles(span):
         # One token of overlap gives the tile's first token its predecessor.
         low = max(tile.start - 1, 0)
@@ -155,12 +179,10 @@ def raw_keys(
         torch.sub(kappa[: len(now) - 1 + tile.start - low], kappa[1:], out=delta[1 - (tile.start - low) :])
         first = tokens.begins[tile].nonzero().squeeze(1)
         delta[first] = -now[first]
-        bigram = tokens.bigram[tile]
-        for number, layer in enumerate(layers):
-            mix = _rows(z_keys[number], bigram) @ known.mix_key[number]
-            key = torch.addcmul(now, delta, mix, out=mix)
-            tau = torch.tanh(key @ layer.time_key_w1)
-            yield tile, number, key.addmm_(tau, layer.time_key_w2), tau, s
+        now, delta, bigram = now.to(z_keys[0].dtype), delta.to(z_keys[0].dtype), tokens.bigram[tile]
+        for number, factors in enumerate(known.key):
+            key, tau = factors.apply(now, delta, _rows(z_keys[number], bigram))
+            yield tile, number, key.to(kappa.dtype), tau, s
 
 
 def exact_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list[Scores]:
@@ -182,8 +204,9 @@ def quantised_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list
     layers, rows = model.gold_layers(), padded(len(keys))
     codes = [torch.empty(rows, model.config.n_embd, dtype=torch.int8) for _ in layers]
     scales = [torch.empty(rows // LANES, 1) for _ in layers]
+    products = torch.bfloat16 if _bfloat16_is_fast() and model.emb.weight.dtype == torch.float32 else None
     with _bfloat16_products():
-        known = tables(model, tokens)
+        known = tables(model, tokens, products)
         z_keys, values = bigram_tables(model, tokens, known, torch.bfloat16)
 
         def fill(span: slice) -> None:
@@ -260,6 +283,23 @@ def _bfloat16_products() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def _bfloat16_is_fast() -> bool:
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+def tanh_of_half(x: Tensor) -> Tensor:
+    """tanh(x / 2) in x's place.
+
+    By the logistic function: torch's own tanh takes ten times as long. What is near zero loses its last bits, no more than
+    what is near one has to lose.
+    """
+    return x.sigmoid_().mul_(2).sub_(1)
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:
