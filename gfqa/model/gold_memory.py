@@ -20,7 +20,7 @@ from gfqa.kernels.gold_attention.exact import ExactMemory
 from gfqa.kernels.gold_attention.latent import LatentMemory, SharedLatents
 from gfqa.kernels.gold_attention.quantised import QuantisedMemory, quantise_rows
 from gfqa.kernels.gold_attention.scan import LANES, Bigrams, Scores, padded
-from gfqa.model.spans import each_span
+from gfqa.kernels.spans import each_span
 
 if TYPE_CHECKING:
     from gfqa.model.language_model import LanguageModel

@@ -12,9 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gfqa.kernels.gold_attention.scan import LANES, Bigrams
+from gfqa.kernels.spans import each_span
 
 TILE = 65536
 """Tokens of one integer product, a multiple of LANES; bounds its int32 result."""
+SMALL_TILE = 8192
+"""The same for many rows, whose result then stays in a core's second-level cache."""
 COLUMNS = 16
 """The integer product is fast for multiples of so many columns; any others are up to three times slower than more of them."""
 HALF = 256
@@ -43,11 +46,20 @@ class QuantisedMemory:
         # [H, N, 2, R]
         codes = torch.stack((high, low)).permute(2, 3, 0, 1).to(torch.int8)
         out = query.new_empty(len(self.keys), n_head * n_rows)
-        for start in range(0, len(self.keys), TILE):
-            tile = slice(start, start + TILE)
-            products = _few_rows(self.keys[tile], codes) if n_rows <= 2 else _many_rows(self.keys[tile], codes)
-            scale = self.scale[start // LANES : (start + TILE) // LANES] * step
-            torch.mul(products.view(len(scale), -1), scale, out=out[tile].view(len(scale), -1))
+        product, size = (_few_rows, TILE) if n_rows <= 2 else (_many_rows, SMALL_TILE)
+
+        def fill(span: slice) -> None:
+            for start in range(span.start, span.stop, size):
+                tile = slice(start, min(start + size, span.stop))
+                scale = self.scale[start // LANES : tile.stop // LANES] * step
+                products = product(self.keys[tile], codes).view(len(scale), -1)
+                torch.mul(products, scale, out=out[tile].view(len(scale), -1))
+
+        if n_rows <= 2:
+            # Starting threads costs more than torch's wait for each other.
+            fill(slice(0, len(self.keys)))
+        else:
+            each_span(len(self.keys), TILE, fill)
         return out
 
 
