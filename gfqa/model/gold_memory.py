@@ -7,13 +7,11 @@ S tokens, U bigrams, V' distinct ids, C width, w key width, G GOLD layers.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gfqa.kernels.gold_attention.exact import ExactMemory
@@ -21,12 +19,21 @@ from gfqa.kernels.gold_attention.latent import LatentMemory, SharedLatents
 from gfqa.kernels.gold_attention.quantised import QuantisedMemory, quantise_rows
 from gfqa.kernels.gold_attention.scan import LANES, Bigrams, Scores, padded
 from gfqa.kernels.spans import each_span
+from gfqa.model.gold_tables import (
+    Tables,
+    bfloat16_products,
+    products_type,
+    rms_scale,
+    rows,
+    split_decompression,
+    tables,
+)
 
 if TYPE_CHECKING:
     from gfqa.model.language_model import LanguageModel
 
 TILE = 1024
-"""Tokens or bigrams worked on at once: a few float32 rows of width C each then stay in a core's second-level cache."""
+"""Tokens or bigrams worked on at once: enough for whole products, few enough for a core's caches."""
 SPAN_TILES = 4
 """Tiles that one thread works through at a stretch."""
 
@@ -72,72 +79,6 @@ class Tokens:
         return cls(used, token, begins, order, offsets, bigram, distinct // len(used), distinct % len(used))
 
 
-@dataclass(frozen=True)
-class Tables:
-    """Per distinct id: o [V' + 1, C] (last row zero), unigram [V' + 1, C], the part of W_b [e ; c] that e gives (likewise).
-
-    Per layer: z_now, z_before [V' + 1, 2 r], what the token and its predecessor add to the bigram's z, which the token shifts
-    are mixed by (keys' half, then values'); key, value: what makes of the mixed token a key and a value.
-    """
-
-    o: Tensor
-    unigram: Tensor
-    z_now: list[Tensor]
-    z_before: list[Tensor]
-    key: list[Factors]
-    value: list[Factors]
-
-    def z(self, number: int, tokens: Tokens, which: slice) -> tuple[Tensor, Tensor]:
-        """What a layer's bigrams `which` multiply its keys' and its values' mix by: twice [T, r + 2]."""
-        r = self.z_now[number].shape[1] // 2
-        both = _rows(self.z_now[number], tokens.second[which]).add_(_rows(self.z_before[number], tokens.first[which]))
-        tanh_of_half(both.mul_(2))
-        keys, values = (both.new_ones(len(both), r + 2, dtype=self.key[number].mix.dtype) for _ in range(2))
-        keys[:, :r], values[:, :r] = both[:, :r], both[:, r:]
-        return keys, values
-
-
-@dataclass(frozen=True)
-class Factors:
-    """mix [r + 2, C], what z gives, see `_with_mean`; double_w1 [C, R], w2 [R, C]: the LoRA, its first part doubled.
-
-    All in the type that the products take, to which they are rounded once.
-    """
-
-    mix: Tensor
-    double_w1: Tensor
-    w2: Tensor
-
-    @classmethod
-    def of(cls, mix_w2: Tensor, mean: Tensor, w1: Tensor, w2: Tensor, dtype: torch.dtype) -> Factors:
-        return cls(_with_mean(mix_w2, mean).to(dtype), (2 * w1).to(dtype), w2.to(dtype))
-
-    def apply(self, x: Tensor, delta: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """x [T, C] mixed with its predecessors, which are delta [T, C] away, and its LoRA; tau [T, R]."""
-        mix = z @ self.mix
-        mixed = torch.addcmul(x, delta, mix, out=mix)
-        tau = tanh_of_half((mixed @ self.double_w1).to(_wide(x.dtype))).to(x.dtype)
-        return mixed.addmm_(tau, self.w2), tau
-
-
-def tables(model: LanguageModel, tokens: Tokens, products: torch.dtype | None = None) -> Tables:
-    """The tables of the distinct ids; products: the type of `Factors`, None the model's own."""
-    e = model.embed(tokens.used)
-    o = F.pad(_rms(e), (0, 0, 0, 1))
-    known = Tables(o, F.pad(e @ _split(model)[0].t(), (0, 0, 0, 1)), [], [], [], [])
-    for layer in model.gold_layers():
-        # (o + (o_before - o) m) w1, with the mix m taken into the matrices.
-        mix, w1 = layer.time_maa_v_cache.view(-1, 1), layer.time_maa_kv_w1
-        known.z_now.append(o @ (w1 - mix * w1))
-        known.z_before.append(o @ (mix * w1))
-        for factors, mix_w2, mean, w1, w2 in (
-            (known.key, layer.time_maa_kv_w2[0], layer.time_maa_k, layer.time_key_w1, layer.time_key_w2),
-            (known.value, layer.time_maa_kv_w2[1], layer.time_maa_v, layer.time_value_w1, layer.time_value_w2),
-        ):
-            factors.append(Factors.of(mix_w2, mean, w1, w2, products or o.dtype))
-    return known
-
-
 def bigram_tables(
     model: LanguageModel, tokens: Tokens, known: Tables, dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor]]:
@@ -148,8 +89,8 @@ def bigram_tables(
 
     def fill(span: slice) -> None:
         for tile in _tiles(span):
-            o = _rows(known.o, tokens.second[tile])
-            delta = _rows(known.o, tokens.first[tile]).sub_(o)
+            o = rows(known.o, tokens.second[tile])
+            delta = rows(known.o, tokens.first[tile]).sub_(o)
             o, delta = o.to(z_keys[0].dtype), delta.to(z_keys[0].dtype)
             for number, layer in enumerate(layers):
                 z_keys[number][tile], z = known.z(number, tokens, tile)
@@ -167,12 +108,12 @@ def raw_keys(
 
     The key is the caller's to overwrite.
     """
-    w_c = _split(model)[1].t()
+    w_c = split_decompression(model)[1].t()
     for tile in _tiles(span):
         # One token of overlap gives the tile's first token its predecessor.
         low = max(tile.start - 1, 0)
-        kappa = _rows(known.unigram, tokens.token[low : tile.stop]).addmm_(keys[low : tile.stop].to(w_c.dtype), w_c)
-        s = _rms_scale(kappa)
+        kappa = rows(known.unigram, tokens.token[low : tile.stop]).addmm_(keys[low : tile.stop].to(w_c.dtype), w_c)
+        s = rms_scale(kappa)
         kappa.mul_(s)
         s, now = s[tile.start - low :], kappa[tile.start - low :]
         delta = torch.empty_like(now)
@@ -181,7 +122,7 @@ def raw_keys(
         delta[first] = -now[first]
         now, delta, bigram = now.to(z_keys[0].dtype), delta.to(z_keys[0].dtype), tokens.bigram[tile]
         for number, factors in enumerate(known.key):
-            key, tau = factors.apply(now, delta, _rows(z_keys[number], bigram))
+            key, tau = factors.apply(now, delta, rows(z_keys[number], bigram))
             yield tile, number, key.to(kappa.dtype), tau, s
 
 
@@ -201,12 +142,11 @@ def exact_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list[Sco
 
 def quantised_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list[Scores]:
     """The memory of every GOLD layer with int8 keys and bfloat16 values."""
-    layers, rows = model.gold_layers(), padded(len(keys))
-    codes = [torch.empty(rows, model.config.n_embd, dtype=torch.int8) for _ in layers]
-    scales = [torch.empty(rows // LANES, 1) for _ in layers]
-    products = torch.bfloat16 if _bfloat16_is_fast() and model.emb.weight.dtype == torch.float32 else None
-    with _bfloat16_products():
-        known = tables(model, tokens, products)
+    layers, held = model.gold_layers(), padded(len(keys))
+    codes = [torch.empty(held, model.config.n_embd, dtype=torch.int8) for _ in layers]
+    scales = [torch.empty(held // LANES, 1) for _ in layers]
+    with bfloat16_products():
+        known = tables(model, tokens, products_type(model.emb.weight.dtype))
         z_keys, values = bigram_tables(model, tokens, known, torch.bfloat16)
 
         def fill(span: slice) -> None:
@@ -254,7 +194,7 @@ def latent_memory(model: LanguageModel, tokens: Tokens, keys: Tensor, held: torc
         scaled[before].masked_fill_(absent, 0),
         scale[order],
         scale[before].masked_fill_(absent, 0),
-        _split(model)[1],
+        split_decompression(model)[1],
     )
     return [
         LatentMemory(
@@ -274,67 +214,9 @@ def latent_memory(model: LanguageModel, tokens: Tokens, keys: Tensor, held: torc
     ]
 
 
-@contextlib.contextmanager
-def _bfloat16_products() -> Iterator[None]:
-    """Matrix products of float32 whose factors the processor may round to bfloat16: finer than int8 keys, twice as fast."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _bfloat16_is_fast() -> bool:
-    return bool(torch.cpu._is_avx512_bf16_supported())
-
-
-def tanh_of_half(x: Tensor) -> Tensor:
-    """tanh(x / 2) in x's place.
-
-    By the logistic function: torch's own tanh takes ten times as long. What is near zero loses its last bits, no more than
-    what is near one has to lose.
-    """
-    return x.sigmoid_().mul_(2).sub_(1)
-
-
-def _wide(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype == torch.bfloat16 else dtype
-
-
-def _rows(table: Tensor, index: Tensor) -> Tensor:
-    # Plain indexing gives the same at half the speed.
-    return table.index_select(0, index)
-
-
 def _tiles(span: slice) -> Iterator[slice]:
     return (slice(start, min(start + TILE, span.stop)) for start in range(span.start, span.stop, TILE))
 
 
 def _each_span(n: int, work: Callable[[slice], None]) -> None:
     each_span(n, SPAN_TILES * TILE, work)
-
-
-def _with_mean(w2: Tensor, mean: Tensor) -> Tensor:
-    """The matrix [r + 2, C] that gives z w2 + mean of z followed by two ones.
-
-    A bias of `addmm` is a pass over the result of its own. The mean comes in two parts, so that a product that rounds its
-    factors to bfloat16 keeps sixteen bits of it.
-    """
-    high = mean.view(1, -1).bfloat16().to(mean.dtype)
-    return torch.cat((w2, high, mean.view(1, -1) - high))
-
-
-def _split(model: LanguageModel) -> tuple[Tensor, Tensor]:
-    """The columns of W_b that embeddings and compressed keys meet: ([C, C], [C, w])."""
-    c = model.config.n_embd
-    return model.w_kv_cache_b.weight[:, :c], model.w_kv_cache_b.weight[:, c:]
-
-
-def _rms_scale(x: Tensor) -> Tensor:
-    """What `rms` multiplies each row by, [T, 1], in x's own dtype."""
-    return (torch.linalg.vector_norm(x, dim=-1, keepdim=True) * x.shape[-1] ** -0.5 + 1e-8).reciprocal_()
-
-
-def _rms(x: Tensor) -> Tensor:
-    return x * _rms_scale(x)
