@@ -7,27 +7,34 @@ S tokens, U bigrams, V' distinct ids, C width, w key width, G GOLD layers.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from gfqa.kernels.gold_attention.exact import ExactMemory
 from gfqa.kernels.gold_attention.latent import LatentMemory, SharedLatents
 from gfqa.kernels.gold_attention.quantised import QuantisedMemory, quantise_rows
 from gfqa.kernels.gold_attention.scan import LANES, Bigrams, Scores, padded
-from gfqa.model.spans import each_span
+from gfqa.kernels.spans import each_span
+from gfqa.model.gold_tables import (
+    Tables,
+    bfloat16_products,
+    products_type,
+    rms_scale,
+    rows,
+    split_decompression,
+    tables,
+)
 
 if TYPE_CHECKING:
     from gfqa.model.language_model import LanguageModel
 
-TILE = 512
-"""Tokens or bigrams worked on at once: a few float32 rows of width C each then stay in a core's second-level cache."""
-SPAN_TILES = 8
+TILE = 1024
+"""Tokens or bigrams worked on at once: enough for whole products, few enough for a core's caches."""
+SPAN_TILES = 4
 """Tiles that one thread works through at a stretch."""
 
 
@@ -72,65 +79,23 @@ class Tokens:
         return cls(used, token, begins, order, offsets, bigram, distinct // len(used), distinct % len(used))
 
 
-@dataclass(frozen=True)
-class Tables:
-    """Per distinct id: o [V' + 1, C] (last row zero), unigram [V' + 1, C], the part of W_b [e ; c] that e gives (likewise).
-
-    Per layer: z_now, z_before [V' + 1, 2 r], what the token and its predecessor add to the bigram's z, which the token shifts
-    are mixed by (keys' half, then values'); mix_key, mix_value [r + 2, C], what z gives them, see `_with_mean`.
-    """
-
-    o: Tensor
-    unigram: Tensor
-    z_now: list[Tensor]
-    z_before: list[Tensor]
-    mix_key: list[Tensor]
-    mix_value: list[Tensor]
-
-    def z(self, number: int, tokens: Tokens, which: slice, values: bool = False) -> Tensor:
-        """[T, r + 2] of a layer's bigrams `which`, for its mix_key (or mix_value) to be multiplied by."""
-        r = self.z_now[number].shape[1] // 2
-        half = slice(r, None) if values else slice(r)
-        z = self.o.new_ones(which.stop - which.start, r + 2)
-        now = _rows(self.z_now[number][:, half], tokens.second[which])
-        before = _rows(self.z_before[number][:, half], tokens.first[which])
-        torch.tanh(now.add_(before), out=z[:, :r])
-        return z
-
-
-def tables(model: LanguageModel, tokens: Tokens) -> Tables:
-    """The tables of the distinct ids."""
-    e = model.embed(tokens.used)
-    o = F.pad(_rms(e), (0, 0, 0, 1))
-    known = Tables(o, F.pad(e @ _split(model)[0].t(), (0, 0, 0, 1)), [], [], [], [])
-    for layer in model.gold_layers():
-        # (o + (o_before - o) m) w1, with the mix m taken into the matrices.
-        mix, w1 = layer.time_maa_v_cache.view(-1, 1), layer.time_maa_kv_w1
-        known.z_now.append(o @ (w1 - mix * w1))
-        known.z_before.append(o @ (mix * w1))
-        known.mix_key.append(_with_mean(layer.time_maa_kv_w2[0], layer.time_maa_k))
-        known.mix_value.append(_with_mean(layer.time_maa_kv_w2[1], layer.time_maa_v))
-    return known
-
-
 def bigram_tables(
     model: LanguageModel, tokens: Tokens, known: Tables, dtype: torch.dtype
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Each GOLD layer's z of the keys [U, r + 2] and values [U, C] of the distinct bigrams; the values in `dtype`."""
     layers, n = model.gold_layers(), len(tokens.first)
-    z_keys = [known.o.new_empty(n, mix.shape[0]) for mix in known.mix_key]
+    z_keys = [factors.mix.new_empty(n, factors.mix.shape[0]) for factors in known.key]
     values = [known.o.new_empty(n, known.o.shape[1], dtype=dtype) for _ in layers]
 
     def fill(span: slice) -> None:
         for tile in _tiles(span):
-            o = _rows(known.o, tokens.second[tile])
-            delta = _rows(known.o, tokens.first[tile]).sub_(o)
+            o = rows(known.o, tokens.second[tile])
+            delta = rows(known.o, tokens.first[tile]).sub_(o)
+            o, delta = o.to(z_keys[0].dtype), delta.to(z_keys[0].dtype)
             for number, layer in enumerate(layers):
-                z_keys[number][tile] = known.z(number, tokens, tile)
-                mix = known.z(number, tokens, tile, values=True) @ known.mix_value[number]
-                mixed = torch.addcmul(o, delta, mix, out=mix)
-                mixed.addmm_(torch.tanh(mixed @ layer.time_value_w1), layer.time_value_w2)
-                values[number][tile] = layer.ln_v(mixed)
+                z_keys[number][tile], z = known.z(number, tokens, tile)
+                mixed, _ = known.value[number].apply(o, delta, z)
+                values[number][tile] = layer.ln_v(mixed.to(known.o.dtype))
 
     _each_span(n, fill)
     return z_keys, values
@@ -143,24 +108,22 @@ def raw_keys(
 
     The key is the caller's to overwrite.
     """
-    layers, w_c = model.gold_layers(), _split(model)[1].t()
+    w_c = split_decompression(model)[1].t()
     for tile in _tiles(span):
         # One token of overlap gives the tile's first token its predecessor.
         low = max(tile.start - 1, 0)
-        kappa = _rows(known.unigram, tokens.token[low : tile.stop]).addmm_(keys[low : tile.stop].to(w_c.dtype), w_c)
-        s = _rms_scale(kappa)
+        kappa = rows(known.unigram, tokens.token[low : tile.stop]).addmm_(keys[low : tile.stop].to(w_c.dtype), w_c)
+        s = rms_scale(kappa)
         kappa.mul_(s)
         s, now = s[tile.start - low :], kappa[tile.start - low :]
         delta = torch.empty_like(now)
         torch.sub(kappa[: len(now) - 1 + tile.start - low], kappa[1:], out=delta[1 - (tile.start - low) :])
         first = tokens.begins[tile].nonzero().squeeze(1)
         delta[first] = -now[first]
-        bigram = tokens.bigram[tile]
-        for number, layer in enumerate(layers):
-            mix = _rows(z_keys[number], bigram) @ known.mix_key[number]
-            key = torch.addcmul(now, delta, mix, out=mix)
-            tau = torch.tanh(key @ layer.time_key_w1)
-            yield tile, number, key.addmm_(tau, layer.time_key_w2), tau, s
+        now, delta, bigram = now.to(z_keys[0].dtype), delta.to(z_keys[0].dtype), tokens.bigram[tile]
+        for number, factors in enumerate(known.key):
+            key, tau = factors.apply(now, delta, rows(z_keys[number], bigram))
+            yield tile, number, key.to(kappa.dtype), tau, s
 
 
 def exact_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list[Scores]:
@@ -179,11 +142,11 @@ def exact_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list[Sco
 
 def quantised_memory(model: LanguageModel, tokens: Tokens, keys: Tensor) -> list[Scores]:
     """The memory of every GOLD layer with int8 keys and bfloat16 values."""
-    layers, rows = model.gold_layers(), padded(len(keys))
-    codes = [torch.empty(rows, model.config.n_embd, dtype=torch.int8) for _ in layers]
-    scales = [torch.empty(rows // LANES, 1) for _ in layers]
-    with _bfloat16_products():
-        known = tables(model, tokens)
+    layers, held = model.gold_layers(), padded(len(keys))
+    codes = [torch.empty(held, model.config.n_embd, dtype=torch.int8) for _ in layers]
+    scales = [torch.empty(held // LANES, 1) for _ in layers]
+    with bfloat16_products():
+        known = tables(model, tokens, products_type(model.emb.weight.dtype))
         z_keys, values = bigram_tables(model, tokens, known, torch.bfloat16)
 
         def fill(span: slice) -> None:
@@ -231,7 +194,7 @@ def latent_memory(model: LanguageModel, tokens: Tokens, keys: Tensor, held: torc
         scaled[before].masked_fill_(absent, 0),
         scale[order],
         scale[before].masked_fill_(absent, 0),
-        _split(model)[1],
+        split_decompression(model)[1],
     )
     return [
         LatentMemory(
@@ -251,50 +214,9 @@ def latent_memory(model: LanguageModel, tokens: Tokens, keys: Tensor, held: torc
     ]
 
 
-@contextlib.contextmanager
-def _bfloat16_products() -> Iterator[None]:
-    """Matrix products of float32 whose factors the processor may round to bfloat16: finer than int8 keys, twice as fast."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
-
-
-def _rows(table: Tensor, index: Tensor) -> Tensor:
-    # Plain indexing gives the same at half the speed.
-    return table.index_select(0, index)
-
-
 def _tiles(span: slice) -> Iterator[slice]:
     return (slice(start, min(start + TILE, span.stop)) for start in range(span.start, span.stop, TILE))
 
 
 def _each_span(n: int, work: Callable[[slice], None]) -> None:
     each_span(n, SPAN_TILES * TILE, work)
-
-
-def _with_mean(w2: Tensor, mean: Tensor) -> Tensor:
-    """The matrix [r + 2, C] that gives z w2 + mean of z followed by two ones.
-
-    A bias of `addmm` is a pass over the result of its own. The mean comes in two parts, so that a product that rounds its
-    factors to bfloat16 keeps sixteen bits of it.
-    """
-    high = mean.view(1, -1).bfloat16().to(mean.dtype)
-    return torch.cat((w2, high, mean.view(1, -1) - high))
-
-
-def _split(model: LanguageModel) -> tuple[Tensor, Tensor]:
-    """The columns of W_b that embeddings and compressed keys meet: ([C, C], [C, w])."""
-    c = model.config.n_embd
-    return model.w_kv_cache_b.weight[:, :c], model.w_kv_cache_b.weight[:, c:]
-
-
-def _rms_scale(x: Tensor) -> Tensor:
-    """What `rms` multiplies each row by, [T, 1], in x's own dtype."""
-    return (torch.linalg.vector_norm(x, dim=-1, keepdim=True) * x.shape[-1] ** -0.5 + 1e-8).reciprocal_()
-
-
-def _rms(x: Tensor) -> Tensor:
-    return x * _rms_scale(x)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gfqa.kernels.gold_attention import gold_attention
+from gfqa.kernels.gold_attention import gold_attention, quantised
 from gfqa.kernels.gold_attention.quantised import QuantisedMemory, quantise_rows
 from gfqa.kernels.gold_attention.scan import LANES, Bigrams, padded
 from gfqa.model import KeyCache, LanguageModel, ModelConfig
 from gfqa.model import gold_memory as gold_memory_module
 from gfqa.model.config import LoraSizes
 from gfqa.model.gold_memory import Tokens, bigram_tables, latent_memory, raw_keys, tables
+from gfqa.model.gold_tables import tanh_of_half
 from gfqa.model.init import init_weights
 
 VOCABULARY = 23
@@ -157,6 +158,44 @@ def test_integer_products_are_those_of_the_rounded_keys(rows):
     expected = torch.einsum("rhn,shn->shr", query.double(), keys).flatten(1)
     # Sixteen bits of the largest query's size, on sixteen keys of up to 127.
     assert (form.logits(query) - expected).abs().max() < 16 * 127 * 5 * 2**-15
+
+
+@pytest.mark.parametrize("rows", [1, 3, 7])
+def test_spans_and_tiles_change_no_product(rows, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(-127, 128, (112, 64), dtype=torch.int8, generator=generator)
+    form = QuantisedMemory(codes, torch.rand(7, 1, generator=generator), Bigrams(*torch.zeros(3, 0)))
+    query = torch.randn(rows, 4, 16, generator=generator)
+    whole, threads = form.logits(query), torch.get_num_threads()
+    monkeypatch.setattr(quantised, "TILE", 48)
+    monkeypatch.setattr(quantised, "SMALL_TILE", 32)
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(form.logits(query), whole)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_keys_made_in_bfloat16_stay_within_what_int8_rounds(monkeypatch):
+    model, errors = random_model(), {}
+    for products in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(gold_memory_module, "products_type", lambda _, products=products: products)
+        for number, layer in enumerate(memory(model, form="int8").layers(model)):
+            keys, values = plain_keys_values(model, memory(model))[number]
+            back = layer.keys.float() * layer.scale.repeat_interleave(LANES, 0)
+            errors.setdefault(products, []).append((back[:203] - keys).pow(2).mean().sqrt())
+            spread = torch.zeros_like(values)
+            ends = [*layer.bigrams.offsets.tolist()[1:], 203]
+            for row, start, end in zip(layer.bigrams.values, layer.bigrams.offsets.tolist(), ends, strict=True):
+                spread[layer.bigrams.order[start:end]] = row.float()
+            assert (spread - values).abs().max() < 4e-2
+    for exact, rounded in zip(errors[torch.float32], errors[torch.bfloat16], strict=True):
+        assert rounded < 1.1 * exact
+
+
+def test_the_quick_tanh_is_tanh():
+    x = torch.linspace(-30, 30, 4001)
+    assert (tanh_of_half(2 * x) - torch.tanh(x)).abs().max() < 3e-7
 
 
 def test_a_key_before_its_norm_is_the_formula_s():

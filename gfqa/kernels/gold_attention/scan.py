@@ -68,19 +68,19 @@ def scan_attention(
     for queries, outs, totals in groups:
         for start in range(0, queries.shape[1], ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            mass = _attend(queries[:, rows], memory, outs[:, rows], totals[:, rows])
-            if one:
-                masses.append(mass)
-        if not one:
-            # A copy, or the other rows would be kept alive with it.
-            masses.append(mass[-1:].clone())
+            weights, factor = _attend(queries[:, rows], memory, outs[:, rows], totals[:, rows])
+            if want_mass and (one or rows.stop >= queries.shape[1]):
+                masses.append(_mass(weights, factor, len(memory.bigrams.order), last_only=not one))
     if not want_mass:
         return out.to(q.dtype), None
     return out.to(q.dtype), masses[0] if len(masses) == 1 else torch.cat(masses)
 
 
-def _attend(query: Tensor, memory: Scores, out: Tensor, total: Tensor) -> Tensor:
-    """Merge the memory into out [H, R, N] and total [H, R, 1] (log-sum-exp), in place; the rows' mass [R, H, S]."""
+def _attend(query: Tensor, memory: Scores, out: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """Merge the memory into out [H, R, N] and total [H, R, 1] (log-sum-exp), in place.
+
+    Returns weights [padded(S), H * R] and the factor [H, R, 1] that makes mass of them.
+    """
     n_head, n_rows, width = query.shape
     bigrams = memory.bigrams
     n_tokens = len(bigrams.order)
@@ -98,5 +98,15 @@ def _attend(query: Tensor, memory: Scores, out: Tensor, total: Tensor) -> Tensor
     merged = torch.logaddexp(total, peak + sums.log().view(n_head, n_rows, 1))
     out.mul_(torch.exp(total - merged)).add_(scanned * torch.exp(peak - merged))
     total.copy_(merged)
-    lanes.mul_(torch.exp(peak - merged).flatten().repeat(LANES))
+    return weights, torch.exp(peak - merged)
+
+
+def _mass(weights: Tensor, factor: Tensor, n_tokens: int, *, last_only: bool) -> Tensor:
+    """What of their attention the rows, or the last of them alone, give each token, [R or 1, H, S]; overwrites weights."""
+    n_head, n_rows, _ = factor.shape
+    if last_only and n_rows > 1:
+        # A copy, or the other rows would be kept alive with it.
+        last = weights[:n_tokens].view(n_tokens, n_head, n_rows)[:, :, -1] * factor[:, -1, 0]
+        return last.t().unsqueeze(0)
+    weights.view(-1, LANES * n_head * n_rows).mul_(factor.flatten().repeat(LANES))
     return weights[:n_tokens].view(n_tokens, n_head, n_rows).permute(2, 1, 0)

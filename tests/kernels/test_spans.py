@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from gfqa.model.spans import each_span
+from gfqa.kernels.spans import each_span
 
 
 @pytest.fixture
