@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import io
 import os
 import sys
 from typing import Annotated
@@ -85,12 +86,28 @@ def share_cores() -> None:
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def open_streams() -> None:
+    """The standard streams, for callers that closed some, and for encodings that lack characters of the documents.
+
+    A closed one is opened, so that no file takes its number: standard input at its end, standard error to nowhere, standard
+    output so that writing to it fails, as it should. What an encoding cannot say is written as an escape.
+    """
+    for name, access in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """The console script: runs a command and ends the process.
 
     Torch makes some hundred thousand objects that stay to the end. Looking among them for garbage every 700 new ones, and
     taking them apart one by one when all is done, is a good part of a short command's time, so neither is done.
     """
+    open_streams()
     gc.set_threshold(50_000, 10, 10)
     share_cores()
     code = 1

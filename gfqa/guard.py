@@ -136,7 +136,7 @@ def _failure(error: BaseException) -> _Failure | None:
         case MemoryError():
             return _Failure(6, "There is not enough memory.")
         case OSError():
-            return _Failure(1, _os_sentence(error), _OS_HINTS.get(error.errno or 0))
+            return _Failure(1, _os_sentence(error), _OS_HINTS.get(error.errno or 0) if error.filename else None)
         case typer.Abort():
             return _Failure(1, "Aborted.")
         case SystemExit() if isinstance(error.__context__, BrokenPipeError):
@@ -158,8 +158,10 @@ _OS_HINTS = {
 
 
 def _os_sentence(error: OSError) -> str:
+    """Which file it is about; one without a name, that is broken or full, is the output."""
     reason = error.strerror or type(error).__name__
-    return f"{reason}: {error.filename}." if error.filename else f"{reason}."
+    place = error.filename or ("standard output" if error.errno in (errno.EBADF, errno.ENOSPC, errno.EIO) else "")
+    return f"{reason}: {place}." if place else f"{reason}."
 
 
 def _usage(error: Any) -> _Failure:
