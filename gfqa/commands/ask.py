@@ -140,30 +140,32 @@ def ask(
     # A batch loads the model once anyway, and a server holds its memories as it was told to.
     served = batch is None and budget is None and not no_server
     answer = passages = outcome = None
-    if served and context is not None:
-        passages = warm.find(question, budget=context, **place)
-    elif served:
-        answer = warm.ask(question, options=options, on_text=on_text, **place)
-    if passages is not None:
-        not_found = not _context(console, passages)
-    elif answer is not None:
-        ready = time.monotonic() - began - answer.timing["total"]
-        not_found = _shown(console, answer, ready, shape, quote, streams)
-    else:
-        memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget)
-        ready = time.monotonic() - began - memory.seconds
-        if context is not None:
-            from gfqa import find
-
-            not_found = not _context(console, find.context(memory, question, context))
-        elif batch is not None:
-            outcome = _batch(console, memory, question, shape, options)
-            not_found = outcome.not_found > 0
-        else:
-            from gfqa import ask as use_case
-
-            answer = use_case.ask(memory, question, **options, on_text=on_text)
+    with console.working("Looking…") as say:
+        if served and context is not None:
+            passages = warm.find(question, budget=context, **place)
+        elif served:
+            answer = warm.ask(question, options=options, on_text=on_text, **place)
+        if passages is not None:
+            not_found = not _context(console, passages)
+        elif answer is not None:
+            ready = time.monotonic() - began - answer.timing["total"]
             not_found = _shown(console, answer, ready, shape, quote, streams)
+        else:
+            memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget)
+            say(f"Looking through {len(memory.ids):,} tokens…")
+            ready = time.monotonic() - began - memory.seconds
+            if context is not None:
+                from gfqa import find
+
+                not_found = not _context(console, find.context(memory, question, context))
+            elif batch is not None:
+                outcome = _batch(console, memory, question, shape, options)
+                not_found = outcome.not_found > 0
+            else:
+                from gfqa import ask as use_case
+
+                answer = use_case.ask(memory, question, **options, on_text=on_text)
+                not_found = _shown(console, answer, ready, shape, quote, streams)
     if target is not None:
         write(target, console.collected)
     if outcome is not None and outcome.failed:
