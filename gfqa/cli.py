@@ -33,10 +33,18 @@ from gfqa.commands.shared import group, no_command
 from gfqa.console import Console
 from gfqa.guard import Commands
 
-EXIT_CODES = """Exit codes: 0 done, also when the reader of a pipe goes away; 1 failure (I/O, full disk, permission, a
-skip under --strict); 2 usage, a missing path, a name conflict; 3 cache missing, ambiguous, damaged, or of another
-model; 4 nothing readable to ingest; 5 not found in the documents (--fail-not-found); 6 model, GPU or memory; 75 busy;
-130 interrupted; 143 terminated."""
+EXIT_CODES = """\b
+Exit codes:
+  0    done, also when the reader of a pipe goes away
+  1    failure (I/O, full disk, permission), a skip under --strict
+  2    usage, a missing path, a name conflict
+  3    cache missing, ambiguous, damaged, or of another model
+  4    nothing readable to ingest
+  5    not found in the documents (--fail-not-found)
+  6    model, GPU or memory
+  75   busy: another process holds the store
+  130  interrupted; what was finished is kept
+  143  terminated; likewise"""
 
 app = group(
     "Long-context question answering over a codebase or PDFs.\n\n\b\n"
@@ -45,19 +53,19 @@ app = group(
     epilog=EXIT_CODES,
 )
 app.command("ingest")(ingest.ingest)
-app.command("ask")(ask.ask)
-app.command("find")(find.find)
-app.command("chat")(chat.chat)
+app.command("ask", short_help="Answer a question, with the places the answer comes from.")(ask.ask)
+app.command("find", short_help="Find the passages that speak of a question.")(find.find)
+app.command("chat", short_help="Ask one question after another.")(chat.chat)
 app.command("status")(status.status)
-app.command("watch")(watch.watch)
+app.command("watch", short_help="Ingest again whenever something changes, until Ctrl-C.")(watch.watch)
 app.add_typer(caches.app, name="caches")
 app.add_typer(models.app, name="models")
-app.command("serve")(serve.serve)
-app.command("mcp")(mcp.mcp)
-app.command("doctor")(doctor.doctor)
-app.add_typer(config.app, name="config")
-app.command("eval", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
-app.command("train", context_settings=train.SETTINGS)(train.train)
+app.command("serve", short_help="Keep the model loaded, so that ask answers at once.")(serve.serve)
+app.command("mcp", short_help="Serve agents and editors (Model Context Protocol).")(mcp.mcp)
+app.command("doctor", short_help="Look at this machine, the model and the caches.")(doctor.doctor)
+app.add_typer(config.app, name="config", short_help="Show and change the defaults of flags.")
+app.command("eval", short_help="Measure a model.", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
+app.command("train", short_help="Train a model (docs/training.md).", context_settings=train.SETTINGS)(train.train)
 
 Version = Annotated[bool, typer.Option("--version", help="Show the version.")]
 
