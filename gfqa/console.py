@@ -177,6 +177,8 @@ class Console:
 
     def ingested(self, report: IngestReport) -> None:
         """The summary of an ingest, on stderr."""
+        from gfqa.documents import REMEDIES
+
         counts = [(report.ingested, "read"), (report.unchanged, "unchanged"), (report.removed, "removed")]
         self.note(
             f"{report.name}: " + ", ".join(f"{plural(count, 'document')} {what}" for count, what in counts if count)
@@ -193,6 +195,9 @@ class Console:
             self.warn(f"{item.path} was skipped: {item.reason.replace('_', ' ')}")
         if len(unexpected) > 10:
             self.warn(f"{len(unexpected) - 10} more files were skipped; --json lists them")
+        for reason in dict.fromkeys(item.reason for item in unexpected):
+            if reason in REMEDIES:
+                self.note(f"  {reason.replace('_', ' ')}: {REMEDIES[reason]}")
         for path, pages in report.pages_without_text:
             numbers = joined(map(str, pages), 20)
             self.warn(

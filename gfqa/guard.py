@@ -169,6 +169,12 @@ def _usage(error: Any) -> _Failure:
     context = getattr(error, "ctx", None)
     hint = f"See {context.command_path} --help." if context is not None else None
     message = str(error.format_message()).strip()
+    if (
+        message.startswith("Got unexpected extra argument")
+        and context is not None
+        and context.info_name in ("ask", "find")
+    ):
+        hint = f'A question of several words needs quotes: gfqa {context.info_name} "…"'
     # Pydantic, whom Typer asks, says what "Input" should be but not what it was.
     details = getattr(error.__cause__, "errors", None)
     if callable(details) and (found := details()):

@@ -180,7 +180,8 @@ def _asked(question: str | None, document: str | None, batch: str | None) -> tup
         raise UsageError("Questions come from --batch or from the command line, not from both.")
     if document not in (None, "-"):
         raise UsageError(
-            f"{document} is no document that ask reads.", hint="Ingest it first, or pipe it in and write -."
+            f"{document} is no document that ask reads.",
+            hint="A question of several words needs quotes; a document is ingested first, or piped in where - stands.",
         )
     if batch is not None:
         # With --batch the only argument left is the document.
@@ -190,7 +191,9 @@ def _asked(question: str | None, document: str | None, batch: str | None) -> tup
     if question == "-" and document == "-":
         raise UsageError("Standard input cannot be both the question and the document.")
     if question is None:
-        raise UsageError("Missing argument 'QUESTION'.", hint="See gfqa ask --help.")
+        raise UsageError(
+            "Missing argument 'QUESTION'.", hint="Write it in quotes, or - to read it from standard input."
+        )
     piped = standard_input() if "-" in (question, document) else None
     if question == "-" and piped is not None:
         question, piped = piped.decode("utf-8", "replace"), None
