@@ -234,6 +234,14 @@ def test_a_folded_quote_keeps_the_edge_of_its_block(monkeypatch: pytest.MonkeyPa
         assert " ".join(part.strip() for part in shown) == line
 
 
+def test_a_quote_ends_with_its_last_word(capsys: pytest.CaptureFixture[str]) -> None:
+    from gfqa import views
+    from gfqa.console import Console
+
+    views._quote(Console(), "class One:\n\n    pass \n    \n")
+    assert capsys.readouterr().out == "    class One:\n    \n        pass\n"
+
+
 def test_a_path_that_no_cache_holds_is_told_and_the_answer_left_alone(
     gfqa: Run, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
