@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import io
 import os
 import sys
 from typing import Annotated
@@ -32,10 +33,18 @@ from gfqa.commands.shared import group, no_command
 from gfqa.console import Console
 from gfqa.guard import Commands
 
-EXIT_CODES = """Exit codes: 0 done, also when the reader of a pipe goes away; 1 failure (I/O, full disk, permission, a
-skip under --strict); 2 usage, a missing path, a name conflict; 3 cache missing, ambiguous, damaged, or of another
-model; 4 nothing readable to ingest; 5 not found in the documents (--fail-not-found); 6 model, GPU or memory; 75 busy;
-130 interrupted; 143 terminated."""
+EXIT_CODES = """\b
+Exit codes:
+  0    done, also when the reader of a pipe goes away
+  1    failure (I/O, full disk, permission), a skip under --strict
+  2    usage, a missing path, a name conflict
+  3    cache missing, ambiguous, damaged, or of another model
+  4    nothing readable to ingest
+  5    not found in the documents (--fail-not-found)
+  6    model, GPU or memory
+  75   busy: another process holds the store
+  130  interrupted; what was finished is kept
+  143  terminated; likewise"""
 
 app = group(
     "Long-context question answering over a codebase or PDFs.\n\n\b\n"
@@ -44,19 +53,19 @@ app = group(
     epilog=EXIT_CODES,
 )
 app.command("ingest")(ingest.ingest)
-app.command("ask")(ask.ask)
-app.command("find")(find.find)
-app.command("chat")(chat.chat)
+app.command("ask", short_help="Answer a question, with the places the answer comes from.")(ask.ask)
+app.command("find", short_help="Find the passages that speak of a question.")(find.find)
+app.command("chat", short_help="Ask one question after another.")(chat.chat)
 app.command("status")(status.status)
-app.command("watch")(watch.watch)
+app.command("watch", short_help="Ingest again whenever something changes, until Ctrl-C.")(watch.watch)
 app.add_typer(caches.app, name="caches")
 app.add_typer(models.app, name="models")
-app.command("serve")(serve.serve)
-app.command("mcp")(mcp.mcp)
-app.command("doctor")(doctor.doctor)
-app.add_typer(config.app, name="config")
-app.command("eval", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
-app.command("train", context_settings=train.SETTINGS)(train.train)
+app.command("serve", short_help="Keep the model loaded, so that ask answers at once.")(serve.serve)
+app.command("mcp", short_help="Serve agents and editors (Model Context Protocol).")(mcp.mcp)
+app.command("doctor", short_help="Look at this machine, the model and the caches.")(doctor.doctor)
+app.add_typer(config.app, name="config", short_help="Show and change the defaults of flags.")
+app.command("eval", short_help="Measure a model.", context_settings=evaluate.SETTINGS)(evaluate.evaluate)
+app.command("train", short_help="Train a model (docs/training.md).", context_settings=train.SETTINGS)(train.train)
 
 Version = Annotated[bool, typer.Option("--version", help="Show the version.")]
 
@@ -85,12 +94,28 @@ def share_cores() -> None:
             os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+def open_streams() -> None:
+    """The standard streams, for callers that closed some, and for encodings that lack characters of the documents.
+
+    A closed one is opened, so that no file takes its number: standard input at its end, standard error to nowhere, standard
+    output so that writing to it fails, as it should. What an encoding cannot say is written as an escape.
+    """
+    for name, access in (("stdin", os.O_RDONLY), ("stdout", os.O_RDONLY), ("stderr", os.O_WRONLY)):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """The console script: runs a command and ends the process.
 
     Torch makes some hundred thousand objects that stay to the end. Looking among them for garbage every 700 new ones, and
     taking them apart one by one when all is done, is a good part of a short command's time, so neither is done.
     """
+    open_streams()
     gc.set_threshold(50_000, 10, 10)
     share_cores()
     code = 1

@@ -120,7 +120,9 @@ def check(key: str, value: Any, where: str) -> Any:
     """
     place, known = f"{where}: " if where else "", KEYS.get(key)
     if known is None:
-        raise UsageError(f"{place}there is no setting {key!r}.", hint=f"Settings: {', '.join(KEYS)}.")
+        raise UsageError(
+            f"{place}{'there' if place else 'There'} is no setting {key!r}.", hint=f"Settings: {', '.join(KEYS)}."
+        )
     if known.kind is list:
         names = [value] if isinstance(value, str) else value
         if isinstance(names, list) and all(isinstance(name, str) and name for name in names):

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -66,6 +67,7 @@ class Console:
         self.verbose = verbose
         # Looked up once per command, not at import: tests and embedders replace the streams.
         self._out, self._err = io.StringIO() if collects else sys.stdout, sys.stderr
+        self._passing = False
 
     @property
     def on_terminal(self) -> bool:
@@ -79,19 +81,18 @@ class Console:
 
     def binary(self, chunks: Iterable[bytes]) -> None:
         """Bytes on stdout as they are: for another program, never for a terminal."""
+        self._erase()
         for chunk in chunks:
             self._out.buffer.write(chunk)
         self._out.flush()
 
     def stream(self, text: str) -> None:
         """A piece of the answer, at once."""
-        self._out.write(neutralise(text))
-        self._out.flush()
+        self._write(self._out, neutralise(text))
 
     def line(self, text: str = "", style: str = "") -> None:
         """One line of result on stdout."""
-        self._out.write(_styled(neutralise_line(text), style, self._out) + "\n")
-        self._out.flush()
+        self._write(self._out, _styled(neutralise_line(text), style, self._out) + "\n")
 
     @property
     def width(self) -> int | None:
@@ -104,14 +105,14 @@ class Console:
 
     def json(self, value: Any) -> None:
         """One JSON document on one line of stdout, ASCII only (so it is safe on a terminal, too)."""
-        self._out.write(json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
-        self._out.flush()
+        self._write(self._out, json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n")
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """Aligned columns on a terminal, tab separated in a pipe; the first row is the heading.
 
         Where the terminal is too narrow, the widest cells are shortened in their middle.
         """
+        self._erase()
         safe = [[neutralise_line(cell) for cell in row] for row in rows]
         if self.width is None:
             self._out.writelines("\t".join(row) + "\n" for row in safe)
@@ -128,8 +129,7 @@ class Console:
     def note(self, text: str) -> None:
         """One line of commentary on stderr."""
         if not self.quiet:
-            self._err.write(neutralise_line(text) + "\n")
-            self._err.flush()
+            self._write(self._err, _folded(neutralise_line(text), self._err) + "\n")
 
     def detail(self, text: str) -> None:
         """A line on stderr for those who asked for details (-v)."""
@@ -143,22 +143,19 @@ class Console:
     def warn(self, text: str) -> None:
         """A warning on stderr."""
         if not self.quiet:
-            self._err.write(_styled("warning: ", "yellow", self._err) + neutralise_line(text) + "\n")
-            self._err.flush()
+            self._labelled("warning: ", "yellow", text)
 
     def error(self, code: int, message: str, hint: str | None = None) -> None:
         """The one sentence of a failure: on stderr, and under --json as an object on stdout."""
-        self._err.write(_styled("gfqa: ", "red", self._err) + neutralise_line(message) + "\n")
+        self._labelled("gfqa: ", "red", message)
         if hint and not self.as_json:
-            self._err.write("  " + neutralise_line(hint) + "\n")
-        self._err.flush()
+            self._write(self._err, _folded("  " + neutralise_line(hint), self._err) + "\n")
         if self.as_json:
             self.json({"schema": 1, "error": {"code": code, "message": message, "hint": hint}})
 
     def block(self, text: str) -> None:
         """Several lines of gfqa's own on stdout: a help page."""
-        self._out.write(neutralise(text) + "\n")
-        self._out.flush()
+        self._write(self._out, neutralise(text) + "\n")
 
     def record(self, values: Mapping[str, Any]) -> None:
         """A flat object: JSON, or one `name: value` a line."""
@@ -180,6 +177,8 @@ class Console:
 
     def ingested(self, report: IngestReport) -> None:
         """The summary of an ingest, on stderr."""
+        from gfqa.documents import REMEDIES
+
         counts = [(report.ingested, "read"), (report.unchanged, "unchanged"), (report.removed, "removed")]
         self.note(
             f"{report.name}: " + ", ".join(f"{plural(count, 'document')} {what}" for count, what in counts if count)
@@ -196,6 +195,9 @@ class Console:
             self.warn(f"{item.path} was skipped: {item.reason.replace('_', ' ')}")
         if len(unexpected) > 10:
             self.warn(f"{len(unexpected) - 10} more files were skipped; --json lists them")
+        for reason in dict.fromkeys(item.reason for item in unexpected):
+            if reason in REMEDIES:
+                self.note(f"  {reason.replace('_', ' ')}: {REMEDIES[reason]}")
         for path, pages in report.pages_without_text:
             numbers = joined(map(str, pages), 20)
             self.warn(
@@ -222,6 +224,42 @@ class Console:
                 yield show
         else:
             yield _PlainProgress(self.note)
+
+    @contextlib.contextmanager
+    def working(self, what: str) -> Iterator[Callable[[str], None]]:
+        """A line on the terminal that says what takes its time, or what the function given says next.
+
+        It goes with the first output, and at the end of the block. Elsewhere than on a terminal, nothing is shown.
+        """
+        columns = None if self.quiet else _columns(self._err)
+
+        def say(text: str) -> None:
+            if columns is not None:
+                self._write(self._err, neutralise_line(text)[: columns - 1])
+                self._passing = True
+
+        say(what)
+        try:
+            yield say
+        finally:
+            self._erase()
+
+    def _write(self, stream: TextIO, text: str) -> None:
+        self._erase()
+        stream.write(text)
+        stream.flush()
+
+    def _labelled(self, label: str, style: str, text: str) -> None:
+        """A line on stderr with a coloured word before it."""
+        line = _folded(label + neutralise_line(text), self._err)
+        self._write(self._err, _styled(label, style, self._err) + line.removeprefix(label) + "\n")
+
+    def _erase(self) -> None:
+        """Take back the line of `working`."""
+        if self._passing:
+            self._passing = False
+            self._err.write("\r\x1b[K")
+            self._err.flush()
 
 
 class _PlainProgress:
@@ -322,6 +360,34 @@ def _flat(figures: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{prefix}.{name}" if prefix else str(name))
     else:
         yield prefix, figures
+
+
+def _columns(stream: TextIO) -> int | None:
+    """Columns of the terminal behind a stream; None where there is none, and nothing is folded."""
+    if not _is_terminal(stream):
+        return None
+    columns = shutil.get_terminal_size((0, 0)).columns
+    if not columns:  # stdout is a pipe
+        with contextlib.suppress(OSError, ValueError):
+            columns = os.get_terminal_size(stream.fileno()).columns
+    return max(columns or 80, 20)
+
+
+def _folded(line: str, stream: TextIO) -> str:
+    """On a terminal a line longer than its width is folded between words, and what follows is indented."""
+    columns = _columns(stream)
+    if columns is None or len(line) <= columns:
+        return line
+    margin = line[: len(line) - len(line.lstrip(" "))]
+    parts = textwrap.wrap(
+        line.lstrip(" "),
+        columns,
+        initial_indent=margin,
+        subsequent_indent=margin + "  ",
+        break_long_words=False,  # a path or URL longer than the line stays whole
+        break_on_hyphens=False,
+    )
+    return "\n".join(parts)
 
 
 def _is_terminal(stream: TextIO) -> bool:

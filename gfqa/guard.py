@@ -136,7 +136,7 @@ def _failure(error: BaseException) -> _Failure | None:
         case MemoryError():
             return _Failure(6, "There is not enough memory.")
         case OSError():
-            return _Failure(1, _os_sentence(error), _OS_HINTS.get(error.errno or 0))
+            return _Failure(1, _os_sentence(error), _OS_HINTS.get(error.errno or 0) if error.filename else None)
         case typer.Abort():
             return _Failure(1, "Aborted.")
         case SystemExit() if isinstance(error.__context__, BrokenPipeError):
@@ -158,8 +158,10 @@ _OS_HINTS = {
 
 
 def _os_sentence(error: OSError) -> str:
+    """Which file it is about; one without a name, that is broken or full, is the output."""
     reason = error.strerror or type(error).__name__
-    return f"{reason}: {error.filename}." if error.filename else f"{reason}."
+    place = error.filename or ("standard output" if error.errno in (errno.EBADF, errno.ENOSPC, errno.EIO) else "")
+    return f"{reason}: {place}." if place else f"{reason}."
 
 
 def _usage(error: Any) -> _Failure:
@@ -167,6 +169,12 @@ def _usage(error: Any) -> _Failure:
     context = getattr(error, "ctx", None)
     hint = f"See {context.command_path} --help." if context is not None else None
     message = str(error.format_message()).strip()
+    if (
+        message.startswith("Got unexpected extra argument")
+        and context is not None
+        and context.info_name in ("ask", "find")
+    ):
+        hint = f'A question of several words needs quotes: gfqa {context.info_name} "…"'
     # Pydantic, whom Typer asks, says what "Input" should be but not what it was.
     details = getattr(error.__cause__, "errors", None)
     if callable(details) and (found := details()):

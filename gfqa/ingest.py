@@ -15,7 +15,7 @@ from typing import Any
 
 from gfqa import rates
 from gfqa.cachestore import OnWait, Reading, Store, check_name
-from gfqa.documents import Document, Found, Limits, Skipped, Source, open_source
+from gfqa.documents import REMEDIES, Document, Found, Limits, Skipped, Source, open_source
 from gfqa.errors import NotCacheable, NothingToRead, UsageError
 from gfqa.gather import Gathering, Progress, in_order, named_chains, prefill_missing
 from gfqa.reader import Reader, open_model
@@ -198,4 +198,6 @@ def nothing_in(sources: Sequence[Source], skipped: Sequence[Skipped]) -> Nothing
     if not reasons:
         return NothingToRead(f"There is nothing in {where}.", hint="Name a folder or file with text or PDFs in it.")
     counts = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in reasons)
-    return NothingToRead(f"There is nothing readable in {where} ({counts}).")
+    remedies = [REMEDIES[reason] for reason, _ in reasons if reason in REMEDIES]
+    hint = f"To read it: {remedies[0]}." if remedies else None
+    return NothingToRead(f"There is nothing readable in {where} ({counts}).", hint=hint)

@@ -30,6 +30,8 @@ from gfqa.shelf import STDIN
 MEASURED_TOKENS = 1024
 """Read to find out how fast a model is: enough for its kernels to be at their usual pace."""
 
+_LARGE = (0.2, 20_000)
+"""Share of what is to be read, and tokens, from which on a document is named: a lock file, say, that nobody asks about."""
 _DOCUMENT_BYTES = 750
 """Of a document besides its tokens: header and index line in a pack, padding, two rows of the manifest (measured)."""
 _PROCESS_BYTES = 240_000_000
@@ -42,6 +44,7 @@ _ACTIVATIONS = 60
 class Plan:
     """What an ingest would do. Tokens: all of the cache to be, those in the store already, those to read.
 
+    largest: documents that take a good part of the reading (`_LARGE`), path and tokens, largest first.
     rate: tokens a second, noted at an earlier ingest (`measured` false) or measured now; None where nothing is to be read.
     disk_bytes: that the store would grow by; memory_bytes: of the process at its highest, None on a GPU (not measured).
     """
@@ -58,6 +61,7 @@ class Plan:
     pages_without_text: tuple[tuple[str, tuple[int, ...]], ...]
     total: int
     to_read: int
+    largest: tuple[tuple[str, int], ...]
     rate: float | None
     measured: bool
     disk_bytes: int
@@ -90,6 +94,7 @@ class Plan:
             "skipped_files": [{"path": item.path, "reason": item.reason} for item in self.skipped],
             "pages_without_text": [{"path": path, "pages": list(pages)} for path, pages in self.pages_without_text],
             "tokens": {"total": self.total, "reused": self.total - self.to_read, "to_read": self.to_read},
+            "largest": [{"path": path, "tokens": tokens} for path, tokens in self.largest],
             "estimate": {
                 "seconds": round(self.estimated_seconds, 3),
                 "tokens_per_second": self.rate and round(self.rate, 1),
@@ -137,6 +142,8 @@ def plan(
         rate, measured = _measured_rate(reader), True
     now = {(entry.source, entry.path) for entry in entries}
     new = [item for item in work.documents if item.is_new]
+    least = max(_LARGE[0] * to_read, _LARGE[1])
+    large = [(item.entry.path, item.entry.n_tokens) for item in new if item.entry.n_tokens >= least]
     changed = sum((item.entry.source, item.entry.path) in work.previous_documents for item in new)
     return Plan(
         name=name,
@@ -151,6 +158,7 @@ def plan(
         pages_without_text=tuple(sorted(work.pages_without_text)),
         total=sum(entry.n_tokens for entry in entries),
         to_read=to_read,
+        largest=tuple(sorted(large, key=lambda item: (-item[1], item[0]))) if len(new) > 1 else (),
         rate=rate if to_read else None,
         measured=measured,
         disk_bytes=_disk_bytes(reader.config, to_read, len(new), len(missing)),

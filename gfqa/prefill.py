@@ -59,11 +59,11 @@ def id_array(ids: Sequence[int], vocab_size: int) -> Ids:
 
 @torch.inference_mode()
 def prefill_documents(reader: Reader, writer: StoreWriter, chains: Sequence[Ids], count: Counter) -> None:
-    """Pre-fill every chain of the independent layout and add it to the writer."""
+    """Pre-fill every chain of the independent layout and add it to the writer.
+
+    Long ones come last: whoever interrupts the first of them keeps all the others, and not nothing.
+    """
     pump = _Pump(reader)
-    for ids in chains:
-        if len(ids) > SEGMENT_TOKENS:
-            prefill_chain(reader, writer, ids, count, pump)
     parts: list[Stored] = []
 
     def arrived(piece: _Piece, stored: Stored) -> None:
@@ -79,6 +79,9 @@ def prefill_documents(reader: Reader, writer: StoreWriter, chains: Sequence[Ids]
     for piece in _pieces(chains, short, pump.segments.tokens):
         pump.put(piece, arrived)
     pump.drain()
+    for ids in chains:
+        if len(ids) > SEGMENT_TOKENS:
+            prefill_chain(reader, writer, ids, count, pump)
 
 
 @torch.inference_mode()

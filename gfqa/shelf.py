@@ -134,7 +134,11 @@ def choose_caches(store: Store | None, names: Sequence[str], folder: Path) -> li
     if names:
         return list(names)
     if store is None or not existing:
-        raise CacheError("There is no cache yet.", hint="Make one first: gfqa ingest PATH")
+        if store is not None and store.packs.is_dir() and any(store.packs.iterdir()):
+            hint = "An ingest has begun: ask when it is done. One that was interrupted goes on with the same command."
+        else:
+            hint = "Make one first: gfqa ingest PATH"
+        raise CacheError("There is no cache yet.", hint=hint)
     depths: dict[str, int] = {}
     for name in existing:
         try:

@@ -135,7 +135,8 @@ def _marks(cache: str | None, verified: bool, changed: bool) -> str:
 
 def _quote(console: Console, quote: str) -> None:
     """Quoted lines, indented; on a terminal folded at its width, so that a long line stays one block."""
-    for raw in quote.split("\n"):
+    # Its last lines may be empty: they are part of the place, and nothing to see.
+    for raw in quote.rstrip().split("\n"):
         line = neutralise(raw.removesuffix("\r")).expandtabs(4)
         parts = [line]
         if console.width is not None and len(INDENT) + len(line) > console.width:
@@ -158,8 +159,12 @@ def _warnings(console: Console, answer: Answer) -> None:
         console.warn("the cache does not hold a quote at the place given: ingest its sources again.")
     if answer.found and not answer.located:
         console.note("The model has no GOLD layers, so the answer cannot be traced to a place.")
-    if answer.changed:
-        console.warn(f"{joined(answer.changed, 3)} changed since the ingest: run gfqa ingest again.")
+    gone = [place for place in answer.changed if not os.path.lexists(place)]
+    changed = [place for place in answer.changed if place not in gone]
+    if changed:
+        console.warn(f"{joined(changed, 3)} changed since the ingest: run gfqa ingest again.")
+    if gone:
+        console.warn(f"{joined(gone, 3)}: gone since the ingest.")
 
 
 def _from_here(file: str) -> str:

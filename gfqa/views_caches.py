@@ -22,6 +22,8 @@ def planned(console: Console, plan: Plan) -> None:
     counts = [(plan.new, "new"), (plan.changed, "changed"), (plan.unchanged, "unchanged"), (plan.removed, "gone")]
     console.line(f"{plan.name}: " + ", ".join(f"{plural(count, 'document')} {what}" for count, what in counts if count))
     console.line(f"  {plan.total:,} tokens, {plan.to_read:,} to read")
+    for path, tokens in plan.largest:
+        console.line(f"  {tokens:,} of them in {path} (--exclude leaves it out)")
     if plan.rate is not None:
         origin = "measured now" if plan.measured else "as at an earlier ingest"
         console.line(

@@ -123,6 +123,21 @@ def _entry(chain: str, n_tokens: int) -> Any:
     return DocumentEntry("/s", "long.txt", "0" * 64, 1, 1, chain, n_tokens, 10)
 
 
+def test_what_is_short_is_kept_when_something_long_is_interrupted(reader: Reader, texts: Path, home: Path) -> None:
+    (texts / "00-long.txt").write_text("long lines of words\n" * 4000)
+    total = sum(len((texts / f"{number:02}.txt").read_text()) for number in range(12))
+
+    def interrupt(phase: str, done: int, whole: int) -> None:
+        if phase == "pre-filling" and done > total + 2000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run([texts], reader=reader, home=home, on_progress=interrupt)
+    (texts / "00-long.txt").unlink()
+    report = run([texts], reader=reader, home=home)
+    assert (report.ingested, report.prefilled) == (12, 0)
+
+
 def test_a_file_written_just_now_is_read_again_next_time(reader: Reader, texts: Path, home: Path) -> None:
     """Its time stamp may not move with the next change; an old one is trusted."""
     os.utime(texts / "00.txt", (1, 1))

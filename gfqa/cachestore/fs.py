@@ -126,7 +126,10 @@ def explained(verb: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = (error.strerror or "input/output error").lower()
-        raise GfqaError(f"Cannot {verb} {path}: {reason}.", hint=_HINTS.get(error.errno or 0)) from error
+        hint = _HINTS.get(error.errno or 0)
+        if verb == "create" and error.errno in (errno.ENOTDIR, errno.ENOENT):
+            hint = "GFQA_HOME must name a folder, or a place where one can be made."
+        raise GfqaError(f"Cannot {verb} {path}: {reason}.", hint=hint) from error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -140,30 +140,32 @@ def ask(
     # A batch loads the model once anyway, and a server holds its memories as it was told to.
     served = batch is None and budget is None and not no_server
     answer = passages = outcome = None
-    if served and context is not None:
-        passages = warm.find(question, budget=context, **place)
-    elif served:
-        answer = warm.ask(question, options=options, on_text=on_text, **place)
-    if passages is not None:
-        not_found = not _context(console, passages)
-    elif answer is not None:
-        ready = time.monotonic() - began - answer.timing["total"]
-        not_found = _shown(console, answer, ready, shape, quote, streams)
-    else:
-        memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget)
-        ready = time.monotonic() - began - memory.seconds
-        if context is not None:
-            from gfqa import find
-
-            not_found = not _context(console, find.context(memory, question, context))
-        elif batch is not None:
-            outcome = _batch(console, memory, question, shape, options)
-            not_found = outcome.not_found > 0
-        else:
-            from gfqa import ask as use_case
-
-            answer = use_case.ask(memory, question, **options, on_text=on_text)
+    with console.working("Looking…") as say:
+        if served and context is not None:
+            passages = warm.find(question, budget=context, **place)
+        elif served:
+            answer = warm.ask(question, options=options, on_text=on_text, **place)
+        if passages is not None:
+            not_found = not _context(console, passages)
+        elif answer is not None:
+            ready = time.monotonic() - began - answer.timing["total"]
             not_found = _shown(console, answer, ready, shape, quote, streams)
+        else:
+            memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget)
+            say(f"Looking through {len(memory.ids):,} tokens…")
+            ready = time.monotonic() - began - memory.seconds
+            if context is not None:
+                from gfqa import find
+
+                not_found = not _context(console, find.context(memory, question, context))
+            elif batch is not None:
+                outcome = _batch(console, memory, question, shape, options)
+                not_found = outcome.not_found > 0
+            else:
+                from gfqa import ask as use_case
+
+                answer = use_case.ask(memory, question, **options, on_text=on_text)
+                not_found = _shown(console, answer, ready, shape, quote, streams)
     if target is not None:
         write(target, console.collected)
     if outcome is not None and outcome.failed:
@@ -178,7 +180,8 @@ def _asked(question: str | None, document: str | None, batch: str | None) -> tup
         raise UsageError("Questions come from --batch or from the command line, not from both.")
     if document not in (None, "-"):
         raise UsageError(
-            f"{document} is no document that ask reads.", hint="Ingest it first, or pipe it in and write -."
+            f"{document} is no document that ask reads.",
+            hint="A question of several words needs quotes; a document is ingested first, or piped in where - stands.",
         )
     if batch is not None:
         # With --batch the only argument left is the document.
@@ -188,7 +191,9 @@ def _asked(question: str | None, document: str | None, batch: str | None) -> tup
     if question == "-" and document == "-":
         raise UsageError("Standard input cannot be both the question and the document.")
     if question is None:
-        raise UsageError("Missing argument 'QUESTION'.", hint="See gfqa ask --help.")
+        raise UsageError(
+            "Missing argument 'QUESTION'.", hint="Write it in quotes, or - to read it from standard input."
+        )
     piped = standard_input() if "-" in (question, document) else None
     if question == "-" and piped is not None:
         question, piped = piped.decode("utf-8", "replace"), None

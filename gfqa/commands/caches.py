@@ -23,7 +23,7 @@ app.callback(invoke_without_command=True)(no_command)
 Name = Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="NAME")]
 
 
-@app.command("list")
+@app.command("list", short_help="Each cache: documents, tokens, bytes, age, model, sources.")
 def list_caches(as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Each cache with its documents, tokens, bytes, age, model and sources."""
     console, store = Console(as_json=as_json, quiet=quiet), open_store()
@@ -55,7 +55,7 @@ def show_cache(name: Name, as_json: AsJson = False, quiet: Quiet = False) -> Non
         views_caches.cache(console, row, documents)
 
 
-@app.command("text")
+@app.command("text", short_help="Print a document as the cache holds it.")
 def print_text(
     name: Name,
     path: Annotated[str | None, typer.Argument(metavar="[PATH]", help="A document; default: list their paths.")] = None,
@@ -88,7 +88,7 @@ def print_text(
         console.stream(text.replace("\r\n", "\n").replace("\f", "\n") + "\n" * (not text.endswith("\n")))
 
 
-@app.command("verify")
+@app.command("verify", short_help="Read every byte of caches and check it.")
 def verify_caches(
     names: Annotated[
         list[str] | None, typer.Argument(autocompletion=complete_cache, metavar="[NAME…]", help="Caches; default: all.")
@@ -120,7 +120,7 @@ def verify_caches(
         raise typer.Exit(CacheError.exit_code)
 
 
-@app.command("diff")
+@app.command("diff", short_help="What cache B has more, less or otherwise than cache A.")
 def diff_caches(
     first: Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="A")],
     second: Annotated[str, typer.Argument(autocompletion=complete_cache, metavar="B")],
@@ -174,7 +174,7 @@ def remove_cache(
         console.note(f"Removed {joined(names)}: {size(freed)} freed.")
 
 
-@app.command("prune")
+@app.command("prune", short_help="Remove what no cache needs, and old caches.")
 def prune_caches(
     older_than: Annotated[
         str | None,
@@ -296,7 +296,7 @@ def import_cache(
         )
 
 
-@app.command("rebuild")
+@app.command("rebuild", short_help="Read a cache again with the model in use.")
 def rebuild_cache(
     name: Name, model: Model = None, device: Device = "auto", as_json: AsJson = False, quiet: Quiet = False
 ) -> None:

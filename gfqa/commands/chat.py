@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 HELP = """/quit           end the chat (Ctrl-D does, too)
 /caches         the caches that are asked, and the others
-/sources [N]    the places of the last answer; with N: show at most N with each answer
+/sources [N]    the places of the last answer; with N: at most N from now on
 /only [GLOB…]   ask only the documents that match; without a glob: all of them
 /json           answers as JSON lines, or for people again
 /new            begin anew, where the model remembers the questions before
@@ -145,17 +144,22 @@ class _Talk:
         if importlib.util.find_spec("readline") is not None:
             import readline  # noqa: F401  (gives the prompt its history and its editing)
         prompt = "> " if self._console.width is not None else ""
-        with contextlib.suppress(EOFError):
-            while True:
-                try:
-                    yield self._console.ask_line(prompt).strip()
-                except KeyboardInterrupt:
-                    self._console.note("")
-                    self._console.note("/quit or Ctrl-D ends the chat.")
+        while True:
+            try:
+                yield self._console.ask_line(prompt).strip()
+            except EOFError:
+                # The shell's own prompt begins its own line.
+                if prompt:
+                    self._console.line()
+                return
+            except KeyboardInterrupt:
+                self._console.note("")
+                self._console.note("/quit or Ctrl-D ends the chat.")
 
     def _answer(self, question: str) -> None:
         console = self._console
-        answer = self._chat.ask(question, (lambda text: None) if console.as_json else console.stream)
+        with console.working("Looking…"):
+            answer = self._chat.ask(question, (lambda text: None) if console.as_json else console.stream)
         if console.as_json:
             console.json(answer.to_json())
         else:

@@ -37,7 +37,7 @@ def _defaults(command: Any, settings: dict[str, Any]) -> dict[str, Any]:
     return config.defaults(settings, options)
 
 
-@app.command("show")
+@app.command("show", short_help="Every setting as a command without flags has it.")
 def show(
     origin: Annotated[bool, typer.Option("--origin", help="Also say where each value comes from.")] = False,
     as_json: AsJson = False,
@@ -65,7 +65,7 @@ def path(as_json: AsJson = False) -> None:
         console.line(str(file))
 
 
-@app.command("set")
+@app.command("set", short_help="Write one setting into the file.")
 def set_value(key: Name, value: Annotated[str, typer.Argument(metavar="VALUE")], as_json: AsJson = False) -> None:
     """Write one setting into the file; several caches are separated by commas."""
     parsed = config.from_text(key, value)

@@ -66,15 +66,17 @@ def find(
     console = Console(as_json=shape in (Format.json, Format.jsonl), quiet=quiet, verbose=verbose)
 
     opened, passages = time.monotonic(), None
-    if not fast and not no_server:
-        place: dict[str, Any] = {"caches": cache or (), "only": only or (), "model": model, "device": device}
-        passages = warm.find(question, count=count, on_note=console.detail, **place)
-    if passages is None:
-        from gfqa import find as use_case
+    with console.working("Looking…") as say:
+        if not fast and not no_server:
+            place: dict[str, Any] = {"caches": cache or (), "only": only or (), "model": model, "device": device}
+            passages = warm.find(question, count=count, on_note=console.detail, **place)
+        if passages is None:
+            from gfqa import find as use_case
 
-        texts = _texts(cache or [], only or [], fast, model, device)
-        opened = time.monotonic()
-        passages = use_case.search(texts, question, count)
+            texts = _texts(cache or [], only or [], fast, model, device)
+            opened = time.monotonic()
+            say(f"Looking through {len(texts.ids):,} tokens…")
+            passages = use_case.search(texts, question, count)
     seconds = time.monotonic() - opened
     if shape is Format.json:
         console.json(passages.to_json())

@@ -73,7 +73,7 @@ def ingest(
     sources = _sources([path for path in paths or () if path != "-"], from_, null, limits)
     piped = _piped("-" in (paths or ()), as_, from_, limits)
     if not sources and piped is None:
-        raise UsageError("Missing argument 'PATH…'.", hint="See gfqa ingest --help.")
+        raise UsageError("Missing argument 'PATH…'.", hint="gfqa ingest . reads the current folder.")
     if piped is not None and not sources and name is None:
         raise UsageError("A document from standard input needs the name of a cache.", hint="Say --name CACHE.")
 

@@ -66,8 +66,8 @@ def manual() -> str:
     variables = {**VARIABLES, **dict(_variables(found))}
     head = HEAD.format(version=_escaped(gfqa.__version__), summary=_escaped(_first_sentence(root)))
     pages = "".join(_page(command, context) for command, context in found if command is not root)
-    codes = EXIT_CODES.replace("\n", " ").removeprefix("Exit codes: ").rstrip(".").split("; ")
-    status = "".join(f".TP\n.B {code}\n{_escaped(what)}\n" for code, what in (entry.split(" ", 1) for entry in codes))
+    codes = (line.strip().split("  ", 1) for line in EXIT_CODES.split("\n")[2:])
+    status = "".join(f".TP\n.B {code}\n{_escaped(what.strip())}\n" for code, what in codes)
     environment = "".join(f".TP\n.B {_escaped(name)}\n{_escaped(what)}\n" for name, what in sorted(variables.items()))
     return head + pages + TAIL.format(exit_status=status, environment=environment)
 

@@ -40,7 +40,7 @@ def show_model(name: Name = None, as_json: AsJson = False) -> None:
     Console(as_json=as_json).record({"schema": 1, **use_case.describe(name).to_json()})
 
 
-@app.command("verify")
+@app.command("verify", short_help="Check a model's files.")
 def verify_model(name: Name = None, as_json: AsJson = False) -> None:
     """Check a model's files: checksums, names, shapes and finiteness of the weights, the tokenizer."""
     from gfqa import models as use_case
@@ -48,7 +48,7 @@ def verify_model(name: Name = None, as_json: AsJson = False) -> None:
     Console(as_json=as_json).record(use_case.verify(name))
 
 
-@app.command("convert")
+@app.command("convert", short_help="Turn a published checkpoint into a model folder.")
 def convert_model(
     source: Annotated[str, typer.Argument(metavar="FILE")],
     destination: Annotated[str, typer.Argument(metavar="FOLDER")],
@@ -64,7 +64,7 @@ def convert_model(
     Console(as_json=as_json).record({"schema": 1, **info.to_json()})
 
 
-@app.command("pull")
+@app.command("pull", short_help="Install a model from the hub.")
 def pull_model(
     repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="A repository of the Hugging Face hub.")],
     revision: Annotated[

@@ -9,10 +9,11 @@
 """
 
 from gfqa.documents.listing import split_list
-from gfqa.documents.records import Document, Found, Limits, Skipped
+from gfqa.documents.records import REMEDIES, Document, Found, Limits, Skipped
 from gfqa.documents.source import Source, document_from_bytes, in_parallel, open_list, open_source, read_many
 
 __all__ = [
+    "REMEDIES",
     "Document",
     "Found",
     "Limits",

@@ -61,6 +61,16 @@ class Skipped:
     reason: str
 
 
+REMEDIES = {
+    "pdf_encrypted": "qpdf --decrypt writes a copy without the password",
+    "pdf_without_text": "its pages are pictures: run OCR first (ocrmypdf)",
+    "pdf_damaged": "if a viewer opens it, qpdf or printing to a new PDF may repair it",
+    "undecodable": "iconv -t UTF-8 converts text of another encoding",
+    "secret": "--include-secrets reads what looks like one",
+}
+"""What a user can do about a reason, where there is something."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A candidate before reading.

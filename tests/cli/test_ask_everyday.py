@@ -138,6 +138,16 @@ def test_the_command_reference_is_up_to_date() -> None:
     assert made == reference(), "run: python -m gfqa.commands.reference > docs/commands.md"
 
 
+@pytest.mark.parametrize("words", [[], ["caches"], ["models"], ["config"]], ids=" ".join)
+def test_no_line_of_a_list_of_commands_is_cut_at_80_columns(
+    gfqa: Run, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = gfqa(*words, "--help").out
+    assert "..." not in shown.split("Commands:")[1]
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_the_manual_page_is_up_to_date_and_whole() -> None:
     _skip_with_another_typer()
     from gfqa.commands.manual import manual
@@ -149,7 +159,7 @@ def test_the_manual_page_is_up_to_date_and_whole() -> None:
     assert len(titles) == len(pages) > 20
     assert all(title.startswith(page) for title, page in zip(titles, pages, strict=True))
     assert 'docs/gfqa.1" = "share/man/man1/gfqa.1' in (ROOT / "pyproject.toml").read_text()
-    assert re.findall(r"^\.B (\d+)$", made, re.M) == re.findall(r"[:;]\s(\d+) ", EXIT_CODES)
+    assert re.findall(r"^\.B (\d+)$", made, re.M) == re.findall(r"^  (\d+) ", EXIT_CODES, re.M)
     assert "\\[u2026]" in made
     # A line that begins with a dot is a macro: none of the text may.
     macros = {line.split()[0] for line in made.splitlines() if line.startswith((".", "'"))}
@@ -222,6 +232,14 @@ def test_a_folded_quote_keeps_the_edge_of_its_block(monkeypatch: pytest.MonkeyPa
         assert len(shown) > 1
         assert all(len(part) <= 40 and part.startswith(edge) and part[len(edge)] != " " for part in shown)
         assert " ".join(part.strip() for part in shown) == line
+
+
+def test_a_quote_ends_with_its_last_word(capsys: pytest.CaptureFixture[str]) -> None:
+    from gfqa import views
+    from gfqa.console import Console
+
+    views._quote(Console(), "class One:\n\n    pass \n    \n")
+    assert capsys.readouterr().out == "    class One:\n    \n        pass\n"
 
 
 def test_a_path_that_no_cache_holds_is_told_and_the_answer_left_alone(

@@ -40,6 +40,7 @@ def check(result: Result, code: int, *words: str) -> None:
         (["ask", "q", "--temperature", "hot"], 2, "'hot'"),
         (["ask", "q", "--format", "xml"], 2, "'xml' is not one of 'text', 'json'"),
         (["find", "q", "-n", "0"], 2, "'0' should be greater than or equal to 1"),
+        (["config", "set", "sorces", "5"], 2, "There is no setting 'sorces'"),
         (["ask", "q"], 3, "no cache"),
         (["ask", "q", "--cache", "nope"], 3, "'nope'"),
         (["caches", "show", "nope"], 3, "'nope'"),
@@ -81,6 +82,31 @@ def test_a_pdf_that_is_none_does_not_stop_the_rest(gfqa: Run, project: Path) -> 
     assert result.code == 0
     assert "fake.pdf was skipped: pdf damaged" in result.err
     assert gfqa("ingest", project, "--strict").code == 1
+
+
+@pytest.mark.parametrize("words", [("ask", "two", "words"), ("ask", "in", "three", "words"), ("find", "two", "words")])
+def test_a_question_without_quotes(gfqa: Run, words: tuple[str, ...]) -> None:
+    check(gfqa(*words), 2, "question of several words needs quotes")
+
+
+def test_what_can_be_done_about_a_skipped_file_is_said(gfqa: Run, project: Path) -> None:
+    (project / "latin.txt").write_bytes(b"latin \xe9\xe8 text here\n")
+    result = gfqa("ingest", project)
+    assert "latin.txt was skipped: undecodable" in result.err
+    assert "iconv" in result.err
+    check(gfqa("ingest", project / "latin.txt"), 4, "1 undecodable", "iconv -t UTF-8")
+
+
+def test_a_home_that_is_a_file(gfqa: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GFQA_HOME", str(next(project.glob("*.*"))))
+    check(gfqa("ingest", project), 1, "not a directory", "GFQA_HOME must name a folder")
+
+
+def test_a_question_during_the_first_ingest(gfqa: Run, home: Path) -> None:
+    (home / "store-v1" / "packs").mkdir(parents=True)
+    check(gfqa("ask", "q"), 3, "Make one first")
+    (home / "store-v1" / "packs" / "0.pack").write_bytes(b"")
+    check(gfqa("ask", "q"), 3, "An ingest has begun")
 
 
 def test_an_emptied_or_vanished_root_never_empties_the_cache(gfqa: Run, project: Path) -> None:

@@ -224,6 +224,7 @@ def test_a_changed_source_is_stale(gfqa: Run, project: Path) -> None:
     assert gfqa("ask", "q", "--require-fresh").code == 3
     shutil.rmtree(project)
     assert gfqa("ask", "q", "--json").json["stale"] is True
+    assert "proj: gone since the ingest." in gfqa("ask", "q").err
 
 
 def test_which_cache_is_asked(gfqa: Run, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,60 @@ def test_colour_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None
     assert shown(TERM="dumb") == "text\n"
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def one_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """One terminal of 60 columns for both streams."""
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    return screen
+
+
+def test_what_takes_its_time_is_said_and_gone_with_the_first_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = one_terminal(monkeypatch)
+    console = Console()
+    with console.working("Looking…") as say:
+        say("Looking through 9 tokens…")
+        console.stream("42")
+        console.line()
+    assert terminal.getvalue() == "Looking…\r\x1b[KLooking through 9 tokens…\r\x1b[K42\n"
+    with pytest.raises(ValueError), console.working("x" * 99):
+        raise ValueError
+    assert terminal.getvalue().endswith("\n" + "x" * 59 + "\r\x1b[K")
+
+
+def test_what_takes_its_time_is_not_said_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = one_terminal(monkeypatch)
+    with Console(quiet=True).working("Looking…"):
+        pass
+    monkeypatch.setattr("sys.stderr", err := io.StringIO())
+    with Console().working("Looking…") as say:
+        say("Still looking…")
+    assert (terminal.getvalue(), err.getvalue()) == ("", "")
+
+
+def test_commentary_is_folded_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = one_terminal(monkeypatch)
+    console = Console()
+    console.warn("report.pdf: no text on page 8 (scanned?), so nothing there can be found")
+    console.error(1, "It broke.", "Free some space on that disk, or move it, and run the command again.")
+    assert terminal.getvalue().split("\n") == [
+        "warning: report.pdf: no text on page 8 (scanned?), so",
+        "  nothing there can be found",
+        "gfqa: It broke.",
+        "  Free some space on that disk, or move it, and run the",
+        "    command again.",
+        "",
+    ]
+
+
 def test_progress_is_plain_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     err = io.StringIO()
     monkeypatch.setattr("sys.stderr", err)

@@ -157,7 +157,8 @@ def test_a_dry_run_says_what_the_ingest_then_does(gfqa: Run, project: Path, home
     assert not list(home.iterdir()), "a dry run writes nothing"
     plan = planned.json
     assert list(plan) == [
-        "schema", "dry_run", "cache", "documents", "skipped", "skipped_files", "pages_without_text", "tokens", "estimate",
+        "schema", "dry_run", "cache", "documents", "skipped", "skipped_files", "pages_without_text", "tokens", "largest",
+        "estimate",
         "seconds",
     ]  # fmt: skip
     assert plan["documents"] == {"new": 44, "changed": 0, "unchanged": 0, "removed": 0}
@@ -170,6 +171,19 @@ def test_a_dry_run_says_what_the_ingest_then_does(gfqa: Run, project: Path, home
     assert report["cache"]["bytes"] == pytest.approx(plan["estimate"]["disk_bytes"], rel=0.1)
     store = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
     assert store == pytest.approx(plan["estimate"]["disk_bytes"], rel=0.1)
+
+
+def test_a_dry_run_names_what_takes_most_of_the_reading(
+    gfqa: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gfqa.plan._LARGE", (0.5, 1000))
+    (project / "some.lock").write_text("0123456789" * 200)
+    largest = gfqa("ingest", project, "--dry-run", "--json").json["largest"]
+    assert [item["path"] for item in largest] == ["some.lock"]
+    assert f"  {largest[0]['tokens']:,} of them in some.lock (--exclude leaves it out)" in gfqa(
+        "ingest", project, "--dry-run"
+    ).out.split("\n")
+    assert gfqa("ingest", project, "--dry-run", "--json", "--exclude", "*.lock").json["largest"] == []
 
 
 def test_a_dry_run_of_what_is_known_needs_no_weights(
