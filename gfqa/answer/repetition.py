@@ -15,6 +15,8 @@ _MARKS = re.compile(rf"([\W_]{{1,4}}?)\1{{{AGAIN - 1},}}$")
 """On a text without white space: what it ends with, up to four characters that are neither letters nor digits."""
 _SYLLABLES = re.compile(rf"(?!(.)\1+$)([^\W\d_]{{2,12}}?)\2{{{AGAIN - 1},}}$", re.IGNORECASE)
 """On a word: the same two to twelve letters, of which not all are the same."""
+_LETTERS = re.compile(r"([^\W_])\1{7,}")
+"""One letter or digit eight times: a mask, a hash, or a loop, which only the document can tell apart."""
 _WORD = re.compile(r"[^\W_]+")
 _PERIOD = 3
 """Words of the longest cycle."""
@@ -26,10 +28,12 @@ def is_degenerate(answer: str, document: str = "") -> bool:
     """Whether an answer ends in a loop, or consists of one: of marks (`src////`, `, , , ,`), words, or parts of a word.
 
     document: the text that the answer was read from. What stands there exactly so is an honest answer, however odd; a piece
-    of a longer run of the same is not. Masks (`****`, `XXXX-XXXX`), numbers, frames (`-----BEGIN KEY-----`), and what is
+    of a longer run of the same is not, and a letter or digit eight times in a row has to stand there. Masks (`****`, `XXXX-XXXX`), numbers, frames (`-----BEGIN KEY-----`), and what is
     short (`//`, `===`, `C++`) are answers without it. An empty answer says nothing, and so repeats nothing.
     """
     text = answer.strip()
+    if document and (run := _LETTERS.search(text)) and run.group() not in document:
+        return True
     return (_marks(text) or _words(text)) and not _stands(text, document)
 
 

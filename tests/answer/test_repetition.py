@@ -145,3 +145,12 @@ def test_any_text_is_judged(answer: str, document: str) -> None:
 def test_a_run_of_marks_behind_a_word_is_none(word: str, mark: str, length: int) -> None:
     assert is_degenerate(word + mark * length)
     assert not is_degenerate(word + mark)
+
+
+def test_one_letter_again_and_again_has_to_stand_in_the_document() -> None:
+    assert is_degenerate("1" * 63, "it needs Python 3.10 or 11")
+    assert is_degenerate("srccccccccc", "src/click")
+    assert not is_degenerate("ffffffff", "the mask is ffffffff")
+    assert not is_degenerate("00000000-aa", "id 00000000-aa")
+    # Without a document there is nothing to tell them apart by.
+    assert not is_degenerate("f" * 16)
