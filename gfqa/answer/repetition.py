@@ -28,8 +28,9 @@ def is_degenerate(answer: str, document: str = "") -> bool:
     """Whether an answer ends in a loop, or consists of one: of marks (`src////`, `, , , ,`), words, or parts of a word.
 
     document: the text that the answer was read from. What stands there exactly so is an honest answer, however odd; a piece
-    of a longer run of the same is not, and a letter or digit eight times in a row has to stand there. Masks (`****`, `XXXX-XXXX`), numbers, frames (`-----BEGIN KEY-----`), and what is
-    short (`//`, `===`, `C++`) are answers without it. An empty answer says nothing, and so repeats nothing.
+    of a longer run of the same is not, and a letter or digit eight times in a row has to stand there. Masks (`****`,
+    `XXXX-XXXX`), numbers, frames (`-----BEGIN KEY-----`), and what is short (`//`, `===`, `C++`) are answers without it. An
+    empty answer says nothing, and so repeats nothing.
     """
     text = answer.strip()
     if document and (run := _LETTERS.search(text)) and run.group() not in document:
