@@ -94,7 +94,7 @@ def test_whoever_waits_for_another_writer_says_so(
     def beside_a_writer(*more: str) -> Result:
         other = FileLock(lock, thread_local=False)
         other.acquire()
-        release = threading.Timer(0.5, other.release)
+        release = threading.Timer(1.5, other.release)
         release.start()
         try:
             return gfqa(*arguments, *more)
