@@ -159,23 +159,29 @@ def purpose(sentence: str) -> dict[str, str] | None:
     match = _VERB.match(sentence.rstrip(". "))
     if not match or match[1] in _NOT_VERBS or len(match[2].split()) < 2 or len(sentence) > 110:
         return None
-    verb, rest = match[1].lower(), match[2]
+    plain, rest = plain_verb(match[1].lower()), match[2]
+    if plain is None:
+        return None
+    return {"d": plain + rest, "s": third_person(plain) + rest}
+
+
+def plain_verb(verb: str) -> str | None:
+    """The plain form of a known verb in the imperative or the third person, lower case; None for other words."""
+    plain = verb
     if verb.endswith("s") and not verb.endswith(("ss", "us")):
-        third = verb
         plain = verb[:-2] if verb.endswith(("shes", "ches", "sses", "xes", "zes")) else verb[:-1]
         if verb.endswith("ies"):
             plain = verb[:-3] + "y"
-    else:
-        plain = verb
-        if verb.endswith(("sh", "ch", "ss", "x", "z")):
-            third = verb + "es"
-        elif verb.endswith("y") and verb[-2] not in "aeou":
-            third = verb[:-1] + "ies"
-        else:
-            third = verb + "s"
-    if plain not in _PLAIN_VERBS:
-        return None
-    return {"d": plain + rest, "s": third + rest}
+    return plain if plain in _PLAIN_VERBS else None
+
+
+def third_person(plain: str) -> str:
+    """The third person of a plain verb."""
+    if plain.endswith(("sh", "ch", "ss", "x", "z")):
+        return plain + "es"
+    if plain.endswith("y") and plain[-2] not in "aeou":
+        return plain[:-1] + "ies"
+    return plain + "s"
 
 
 _PLAIN_VERBS_WORDS = """
@@ -194,5 +200,13 @@ run sample save scale scan schedule search select send serialize serve set show 
 split start stop store stream strip submit subscribe sum support swap switch synchronize tag take test throw toggle
 tokenize trace track train transform translate traverse trigger trim truncate try turn unlock unpack unregister update
 upgrade upload use validate verify visit wait walk warn wrap write yield
+abort acknowledge advance align archive arrange ask authorize backup bypass canonicalize cast clip clone cluster commit
+complete compose concatenate construct correct crawl deduplicate defer delay deploy destroy dispatch duplicate dump embed
+emulate escape expire fail freeze guess hold inject interpret intercept intersect introduce kill lower mask mock mount mutate
+implement hand negotiate normalise obey optimize persist ping prefer preserve probe prompt propagate prune quantize quote recover recreate
+reject repeat rephrase reply reserve respond resume retain retry reuse revert rewind rewrite scroll seek select shift sign
+simulate slice spawn stop suppress talk tell terminate toggle touch transfer transmit transpose treat trust unescape unmount
+unquote unset unwrap wake weigh zip accumulate animate assemble assist await balance bootstrap broadcast buffer bundle
+capture carry classify coerce cover customize decide decorate depend derive distribute draw drain drive edit emphasize
 """
 _PLAIN_VERBS = frozenset(_PLAIN_VERBS_WORDS.split())
