@@ -15,6 +15,8 @@ from gfqa.training.questions.units import EVERYDAY_PREFIX, Question, question
 
 WORDINGS = 3
 """So often at most is one fact asked in a file."""
+_RARE_WORDINGS = 5
+_RARE = frozenset(("sets", "name", "quantity", "quantity_default", "whether", "tells"))
 _SPLIT_SHARE = 1 / 3
 """Questions that hold the words of the answer's name, at most this share of a file's."""
 
@@ -74,10 +76,12 @@ class Everyday:
             said["n"] = loosen(slots["n"], rng)
         asked = say(fact.kind, said, rng, held_out=held_out)
         if "n" in slots and _many(said["n"]):
-            asked = re.sub(r"\b([Ww]hat|[Ww]here|[Ww]hich \w+)(?:'s| is) the ", r"\1 are the ", asked)
+            asked = re.sub(rf"\b([Ww]hat|[Ww]here)(?:'s| is) the (?={re.escape(said['n'])})", r"\1 are the ", asked)
         if "in" in slots:
             form = rng.choice(SCOPES_HELD if held_out else SCOPES)
-            asked = form.replace("{in}", slots["in"]).replace("{q}", (asked if asked[:2].isupper() else asked[:1].lower() + asked[1:]).rstrip("?. "))
+            asked = form.replace("{in}", slots["in"]).replace(
+                "{q}", (asked if asked[:2].isupper() else asked[:1].lower() + asked[1:]).rstrip("?. ")
+            )
         leak = leaks(asked, fact.answers[0])
         if leak == "name":
             return None
@@ -100,8 +104,10 @@ class Everyday:
 
         order = sorted(((turn(fact), i) for i, fact in enumerate(usable)), reverse=True)
         asked: dict[str, Question] = {}
-        for round_ in range(WORDINGS):
+        for round_ in range(_RARE_WORDINGS):
             for _, i in order:
+                if round_ >= WORDINGS and _family(usable[i].kind) not in _RARE:
+                    continue
                 # What is common is not asked again and again.
                 answer = usable[i].answers[0]
                 if len(asked) < cap and not (answer in _COMMON and (round_ or rng.random() > 2 * _COMMON[answer])):

@@ -33,7 +33,7 @@ _SCRIPT = (
     (r"\s*(?:export )?(?:default )?(?:async )?function\*? (?P<name>\w+)", "function"),
     (r"\s*(?:export )?const (?P<name>\w+)(?:: [^=]+)? = (?:async )?(?:function\b|\([^)]*\)[^=]*=>|\w+ =>)", "function"),
     (r"\s*(?:export )?(?:default )?(?:abstract )?(?:class|interface|type|enum) (?P<name>\w+)", "type"),
-    (rf"\s*(?:export )?(?:const|let|var) (?P<name>\w+)(?:\s*:[^=]+)?\s*= {_VALUE};?\s*(?://.*)?$", "constant"),
+    (rf"(?:export )?(?:const|let|var) (?P<name>\w+)(?:\s*:[^=]+)?\s*= {_VALUE};?\s*(?://.*)?$", "constant"),
     (r"\s*(?:[\w.]+\.prototype|app|req|res|proto|\w+exports)\.(?P<name>\w+) = (?:async )?function", "method"),
     (r"\s+(?:public |private |protected |static |async |get )*(?P<name>(?!if|for|while|switch|return|catch|constructor)[a-z]\w+)\([^;]*\)[^;]*\{$",
      "method"),
@@ -48,8 +48,11 @@ _JAVA = (
 )
 _C = (
     (rf"\s*#\s*define\s+(?P<name>\w+)[ \t]+(?P<value>[^\s(/][^\n/\\]{{0,59}}?)\s*(?:/[*/].*)?$", "constant"),
-    (rf"\s*(?:static |inline |constexpr |const )+[\w:<> ]+[ *]+(?P<name>\w+) = {_VALUE};", "constant"),
-    (r"(?!else|return|typedef|#|if|for|while|switch)[\w:<>,~*& ]+[ *&](?P<name>\w+)\([^;]*$", "function"),
+    (rf"(?:static |inline |constexpr |const )+[\w:<> ]+[ *]+(?P<name>\w+) = {_VALUE};", "constant"),
+    (
+        r" {0,4}(?!else|return|typedef|#|if|for|while|switch)[A-Za-z][\w:<>,~*& ]*[ *&](?P<name>\w*[a-z]\w*)\([^;]*$",
+        "function",
+    ),
     (r"(?:typedef )?(?:struct|class|enum) (?:\w+_API )?(?P<name>\w+)\s*(?::.*)?\{?$", "type"),
     (r"\s+(?:const |unsigned |struct )*\w+[ *]+(?P<name>[a-z]\w+)(?:\[\w*\])?;\s*(?:/[*/].*)?$", "field"),
     (r"\s+(?P<name>[A-Z][A-Z\d_]+)(?:\s*=\s*(?P<value>[-\w]+))?,?\s*(?:/[*/].*)?$", "constant"),
@@ -69,14 +72,16 @@ _PATTERNS = {
     **dict.fromkeys((".sh", ".bash"), _SHELL),
     **dict.fromkeys((".toml", ".ini", ".cfg", ".yml", ".yaml"), _CONFIG),
 }
-_ANONYMOUS = re.compile(r"(?:typedef )?(?:struct|union|enum)\s*\{\s*$")
+_ANONYMOUS = re.compile(r"(?:const|var) \(\s*$|(?:typedef )?(?:struct|union|enum)\s*\{\s*$")
 _CONFIG_ENDS = frozenset((".toml", ".ini", ".cfg", ".yml", ".yaml"))
 _HASH = _CONFIG_ENDS | {".sh", ".bash"}
 
 _ENVIRONMENT = re.compile(
     r"(?:process\.env\.|(?:process\.env\[|env::var(?:_os)?\(|[Gg]etenv\(|LookupEnv\(|\benv\()['\"])(?P<name>[A-Z][A-Z\d_]{2,})"
 )
-_KEPT = re.compile(r"\s*(?:(?:const|let|var|static|final|String|char|auto|if let Ok\(|if)\s+)*\*?(?P<name>[a-z]\w+)[^=\n]{0,30}=(?!=).{0,12}?(?:process\.|env::|os\.|System\.|std::|getenv)")
+_KEPT = re.compile(
+    r"\s*(?:(?:const|let|var|static|final|String|char|auto|if let Ok\(|if)\s+)*\*?(?P<name>[a-z]\w+)[^=\n]{0,30}=(?!=).{0,12}?(?:process\.|env::|os\.|System\.|std::|getenv)"
+)
 _MESSAGE = re.compile(
     r"(?:(?:throw )?new (?P<js>\w*(?:Error|Exception))\(|(?P<err>Err\w+|err[A-Z]\w+)\s*=\s*errors\.New\(|errors\.New\(|fmt\.Errorf\(|"
     r"bail!\(|panic!\(|anyhow!\(|throw (?:\w+::)*(?P<cpp>\w*(?:error|exception))\()\s*(?P<q>[\"'`])(?P<text>[^\"'`\n\\]{8,120})(?P=q)"
@@ -113,7 +118,7 @@ def _above(lines: list[str], at: int, hashes: bool) -> str | None:
 
 def _behind(line: str, hashes: bool) -> str | None:
     match = re.search(r"\S\s+#+\s+(\S.*)$" if hashes else r"\S\s*(?://+[/!<]*|/\*+[!<]*)\s*(\S.*?)\s*(?:\*/)?$", line)
-    return match[1] if match and not re.match(r"\s*(?://|/\*|#)", line) else None
+    return match[1] if match and not re.match(r"\s*#" if hashes else r"\s*(?://|/\*)", line) else None
 
 
 def _declared(line: str, suffix: str) -> Iterator[tuple[re.Match[str], str]]:
@@ -143,7 +148,7 @@ def commented_words(file: FileFacts) -> None:
         for match, what in _declared(line, suffix):
             grouped = what not in ("function", "method", "type", "class") and everyday.heads_a_group(lines, i)
             in_type = what in ("type", "class") or (in_type and what not in ("function", "method"))
-            if what == "field" and not in_type:
+            if not in_type and (what == "field" or (suffix == ".go" and line.startswith("\t"))):
                 continue  # a variable of a function
             name, said = match["name"], None if grouped else _named(_above(lines, i, hashes), match["name"])
             back = False
@@ -158,6 +163,8 @@ def commented_words(file: FileFacts) -> None:
             if what in ("function", "method", "type", "class"):
                 everyday.describe_code(file, said, name, what, i + 1, back=back, scope=scope)
             elif what == "variant":
+                if told := re.match(r"\s*#\[error\(\"([^\"]{8,120})\"", lines[i - 1] if i else ""):
+                    everyday.describe_variant(file, told[1], name, i)
                 everyday.describe_code(file, said, name, what, i + 1, back=back, scope=scope)
             else:
                 everyday.describe_value(file, said, found.get("value"), i + 1, back=back, default=False, scope=scope)
@@ -166,23 +173,27 @@ def commented_words(file: FileFacts) -> None:
                 # Versions of dependencies and commands of tasks are no settings.
                 if suffix not in _CONFIG_ENDS or not re.match(r"['\"](?:[~^<>=]*\d|[^'\"]* )", value or ""):
                     everyday.describe_name(file, name, value, i + 1, scope=scope)
-        in_type |= bool(_ANONYMOUS.match(line))
+        in_type = (in_type or bool(_ANONYMOUS.match(line))) and line[:1] not in (")", "}")
         if hashes:
             continue
         for found_env in _ENVIRONMENT.finditer(line):
             _environment(file, lines, i, found_env["name"])
         for error in _MESSAGE.finditer(line):
             kind = error["js"] or error["err"] or error["cpp"]
-            everyday.describe_error(file, error["text"], kind if kind != "Error" else None, i + 1, scope=everyday.place(inside))
+            everyday.describe_error(
+                file, error["text"], kind if kind != "Error" else None, i + 1, scope=everyday.place(inside)
+            )
     _options(file)
 
 
 def _environment(file: FileFacts, lines: list[str], at: int, name: str) -> None:
+    if name in everyday.COMMON_VARIABLES:
+        return
     what, above = "environment variable", _above(lines, at, False)
     if clean(above):
         everyday.describe_setting(file, above, name, what, at + 1, back=False)
     kept = _KEPT.match(lines[at])
-    if kept and len(words_of_name(kept["name"]).split()) >= 2:
+    if kept and "?" not in lines[at] and len(words_of_name(kept["name"]).split()) >= 2:
         slots = {"n": words_of_name(kept["name"]), "what": what}
         everyday.add(file, "everyday_name", slots, name, at + 1, back=False)
 

@@ -26,9 +26,15 @@ _REQUIRES = re.compile(
     r"(?i:requires?|supports?|needs?|works with|tested (?:on|with)|runs on) (?:at least )?(?P<of>Python|Node(?:\.js)?|Go|Java|JDK|Rust|Ruby|PHP|Django) "
     r"(?:version |v)?(?P<value>[<>=]*\s?\d+(?:\.\d+)*\+?(?: ?(?:or|and) (?:newer|later|higher|above|up))?)"
 )
-_PORT = re.compile(r"(?i:listen(?:s|ing)?|runs?|running|available|served?|start(?:s|ed)?)\b[^.\n]{0,30}? (?:on )?port `{0,2}(?P<value>\d{2,5})\b")
-_ENTRY = re.compile(r"(?:\.\. (?:py:|c:)?(?:data|setting|confval|envvar|attribute|option)::\s*|#{2,5} +(?=`[^`]+`\s*$|\w+_\w+\s*$)`?)(?P<name>[A-Za-z][\w.-]{2,40})`?(?:\s|$)")
-_DEFAULT = re.compile(r"\s*(?:[-*] )?\**:?[Dd]efault(?: value| is)?:?\**:?\s*(?P<value>``?[^`\n]{1,40}``?|[\w.\"'/-]{1,30})\.?\s*$")
+_PORT = re.compile(
+    r"(?i:listen(?:s|ing)?|runs?|running|available|served?|start(?:s|ed)?)\b[^.\n]{0,30}? (?:on )?port `{0,2}(?P<value>\d{2,5})\b"
+)
+_ENTRY = re.compile(
+    r"(?:\.\. (?:py:|c:)?(?:data|setting|confval|envvar|attribute|option)::\s*|#{2,5} +(?=`[^`]+`\s*$|\w+_\w+\s*$)`?)(?P<name>[A-Za-z][\w.-]{2,40})`?(?:\s|$)"
+)
+_DEFAULT = re.compile(
+    r"\s*(?:[-*] )?\**:?[Dd]efault(?: value| is)?:?\**:?\s*(?P<value>``?[^`\n]{1,40}``?|[\w.\"'/-]{1,30})\.?\s*$"
+)
 
 
 def documented_words(file: FileFacts) -> None:
@@ -67,7 +73,9 @@ def _sentences(file: FileFacts, line: str, number: int) -> None:
         slots = {"q": f"which {match['of']} version does it need"}
         everyday.add(file, "everyday_quantity", slots, match["value"], number, back=False)
     if match := _PORT.search(line):
-        everyday.add(file, "everyday_quantity_default", {"q": "what port does it run on"}, match["value"], number, back=False)
+        everyday.add(
+            file, "everyday_quantity_default", {"q": "what port does it run on"}, match["value"], number, back=False
+        )
 
 
 def _setting(file: FileFacts, lines: list[str], at: int, name: str) -> None:
@@ -83,6 +91,7 @@ def _setting(file: FileFacts, lines: list[str], at: int, name: str) -> None:
             said.append(line.strip())
         ended |= bool(said) and not line.strip()
     text = " ".join(said[:4])
-    everyday.describe_setting(file, text, name, "setting", at + 1, back=True)
+    if value or lines[at].startswith(".. ") or (name.isupper() and "_" in name):
+        everyday.describe_setting(file, text, name, "setting", at + 1, back=True)
     if value:
         everyday.describe_value(file, text, value[0], value[1], back=False, default=True)

@@ -127,7 +127,7 @@ _LINES: dict[str, str] = {
         {n}
         {n}?
         what [did they set|do they use] as [the |]{n}?
-        [how big is|what about] the {n}
+        [what about|and] the {n}
         the {n} is what?
         which value is [used for|given to] the {n}?
         [tell me|I need] the {n}
@@ -150,7 +150,7 @@ _LINES: dict[str, str] = {
         how do I [set|change|configure|give] the {n}?
         [which|what] {what} [do I|should I] [set|change|use] for the {n}?
         {what} for the {n}
-        [which|what] {what} [decides|says] what the {n} is?
+        [which|what] {what} [decides about|says|gives] the {n}?
         I want to [change|set] the {n}, which {what}?
         name of the {what} [with|that holds|for] the {n}
         in which {what} is the {n} [kept|stored|given]?

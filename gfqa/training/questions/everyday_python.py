@@ -17,7 +17,9 @@ _SECTION = re.compile(r"\s*(Args|Arguments|Parameters|Params|Keyword Args|Attrib
                       r"(?::\s*$|\s*$)", re.IGNORECASE)  # fmt: skip
 _GOOGLE = re.compile(r"(\s+)\*{0,2}`{0,2}([\w.]+)`{0,2}\s*(?:\([^)]*\))?\s*:\s*(.*)$")
 _NUMPY = re.compile(r"(\s*)\*{0,2}([\w.]+)(?:, \w+)*(?:\s*:\s*[^:]*)?$")
-_SPHINX = re.compile(r"\s*:(param|parameter|arg|keyword|raises?|raise|except|exception|ivar|var)\s+(?:[^:]*?\s)?\*{0,2}([\w.]+):\s*(.*)$")
+_SPHINX = re.compile(
+    r"\s*:(param|parameter|arg|keyword|raises?|raise|except|exception|ivar|var)\s+(?:[^:]*?\s)?\*{0,2}([\w.]+):\s*(.*)$"
+)
 
 
 def sections(documentation: str) -> tuple[_Described, list[tuple[str, str, int]]]:
@@ -51,7 +53,9 @@ def sections(documentation: str) -> tuple[_Described, list[tuple[str, str, int]]
             if not following.strip() or len(following) - len(following.lstrip()) <= own:
                 break
             rest.append(following.strip())
-        said = re.sub(r"^(?:optional[:,.]? |\w+, optional[:,.]? )", "", " ".join([said, *rest]).strip(), flags=re.IGNORECASE)
+        said = re.sub(
+            r"^(?:optional[:,.]? |\w+, optional[:,.]? )", "", " ".join([said, *rest]).strip(), flags=re.IGNORECASE
+        )
         if wants_raise:
             raised.append((name, said, i))
         else:
@@ -92,7 +96,10 @@ class _Reader:
                 self.function(node, owner)
             elif isinstance(node, ast.ClassDef):
                 said = ast.get_docstring(node)
-                everyday.describe_code(self.file, said, node.name, "class", node.lineno, back=True)
+                fails = any(re.search(r"(?:Error|Exception|Warning)$", self.segment(base) or "") for base in node.bases)
+                everyday.describe_code(
+                    self.file, said, node.name, "exception" if fails else "class", node.lineno, back=True
+                )
                 if said:
                     self.attributes(node, sections(said)[0])
                 self.block(node.body, node.name)
@@ -159,7 +166,9 @@ class _Reader:
         self.defaults(node, parameters, documentation, where)
         first = node.body[0].lineno
         for error, said, line in raised:
-            clause = clean(re.sub(r"^(?:raised )?(?:if|when(?:ever)?|in case|on) ", "", said.strip(), flags=re.IGNORECASE))
+            clause = clean(
+                re.sub(r"^(?:raised )?(?:if|when(?:ever)?|in case|on) ", "", said.strip(), flags=re.IGNORECASE)
+            )
             if clause and is_clause(clause) and re.match(r"[A-Z]", error.rpartition(".")[2]):
                 everyday.add(self.file, "everyday_error", {"c": clause}, error, first + line, back=True, scope=where)
         self.raised(node.body, None, where)
@@ -180,7 +189,11 @@ class _Reader:
             if not said and isinstance(arg.annotation, ast.Subscript) and "Doc(" in ast.unparse(arg.annotation):
                 docs = [item.args[0] for item in ast.walk(arg.annotation) if isinstance(item, ast.Call) and item.args
                         and self.segment(item.func) == "Doc"]  # fmt: skip
-                said = docs[0].value if docs and isinstance(docs[0], ast.Constant) and isinstance(docs[0].value, str) else None
+                said = (
+                    docs[0].value
+                    if docs and isinstance(docs[0], ast.Constant) and isinstance(docs[0].value, str)
+                    else None
+                )
                 back = False
             text = self.segment(default)
             if isinstance(default, ast.Call):
@@ -190,7 +203,9 @@ class _Reader:
                                      and isinstance(item.value, ast.Constant)), None)  # fmt: skip
             everyday.describe_value(self.file, said, text, default.lineno, back=back, default=True, scope=where)
             everyday.describe_name(self.file, arg.arg, text, default.lineno, default=True, scope=where)
-            if does and text and re.match(r"[\d'\"]\S*[\w'\"]", text) and len(does["d"].split()) <= 8 and len(arg.arg) > 2:
+            if does and text and everyday.PLAIN_VALUE.match(text) and len(does["d"].split()) <= 8 and len(arg.arg) > 2:
+                if any(map(everyday.is_code_word, words_of_name(arg.arg).split())):
+                    continue
                 asked = f"{words_of_name(arg.arg)} to {does['d']}"
                 everyday.add(self.file, "everyday_default", {"n": asked}, text, default.lineno, back=True)
 
@@ -225,18 +240,30 @@ class _Reader:
         found = [item for item in ast.walk(node) if (name := self.variable(item)) and name]
         for item in found:
             name, line = self.variable(item), getattr(item, "lineno", 1)
-            if not name:
+            if not name or name in everyday.COMMON_VARIABLES:
                 continue
             above = self.above(line)
-            kept = re.match(r"\s*(?:self\.)?(\w+)\s*(?::[^=]+)?=\s*(?:\w+\()?(?:os\.)?(?:environ|getenv)", self.lines[line - 1])
+            kept = re.match(
+                r"\s*(?:self\.)?(\w+)\s*(?::[^=]+)?=\s*(?:\w+\()?(?:os\.)?(?:environ|getenv)", self.lines[line - 1]
+            )
             if clean(above):
                 everyday.describe_setting(self.file, above, name, "environment variable", line, back=False)
             if kept and len(words_of_name(kept[1]).split()) >= 2:
                 slots = {"n": words_of_name(kept[1]), "what": "environment variable"}
                 everyday.add(self.file, "everyday_name", slots, name, line, back=False)
+            if kept and isinstance(item, ast.Call) and len(item.args) == 2:
+                scope = words_of_name(getattr(node, "name", ""))
+                everyday.describe_name(self.file, kept[1], self.segment(item.args[1]), line, default=True, scope=scope)
             short = (getattr(node, "end_lineno", line) or line) - line < 6
-            if does and len(found) == 1 and short and not re.match(r"(?:return|get|find|compute|create|build|make)\b", does["d"]):
-                everyday.add(self.file, "everyday_sets", {**does, "what": "environment variable"}, name, line, back=False)
+            if (
+                does
+                and len(found) == 1
+                and short
+                and not re.match(r"(?:return|get|find|compute|create|build|make)\b", does["d"])
+            ):
+                everyday.add(
+                    self.file, "everyday_sets", {**does, "what": "environment variable"}, name, line, back=False
+                )
 
     def variable(self, node: ast.AST) -> str | None:
         """The name of the environment variable that a node reads."""
@@ -253,9 +280,17 @@ class _Reader:
         for call in ast.walk(tree):
             if not isinstance(call, ast.Call):
                 continue
+            said = next((item.value for item in call.keywords if item.arg == "help"), None)
+            variable = next((item.value for item in call.keywords if item.arg == "envvar"), None)
+            if (
+                isinstance(said, ast.Constant)
+                and isinstance(variable, ast.Constant)
+                and isinstance(variable.value, str)
+            ):
+                everyday.describe_setting(self.file, str(said.value), variable.value, "environment variable",
+                                          variable.lineno, back=variable.lineno <= said.lineno)  # fmt: skip
             flags = [arg for arg in call.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
             flag = next((arg for arg in flags if re.match(r"--?[a-z][\w-]+(?:/--[\w-]+)?$", str(arg.value))), None)
-            said = next((item.value for item in call.keywords if item.arg == "help"), None)
             if flag is None or not isinstance(said, ast.Constant) or not isinstance(said.value, str):
                 continue
             name = str(flag.value).partition("/")[0]
@@ -288,7 +323,11 @@ def condition(test: ast.expr) -> str | None:
             return f"the {name} isn't given"
         if number and number.isdigit() and isinstance(test.ops[0], (ast.Lt, ast.Gt)):
             words = "less" if isinstance(test.ops[0], ast.Lt) else "more"
-            return f"the {name} is negative" if (number, words) == ("0", "less") else f"the {name} is {words} than {number}"
+            return (
+                f"the {name} is negative"
+                if (number, words) == ("0", "less")
+                else f"the {name} is {words} than {number}"
+            )
         others = _said(right)
         if others and isinstance(test.ops[0], (ast.In, ast.NotIn)):
             return f"the {name} is{'' if isinstance(test.ops[0], ast.In) else ' not'} in the {others}"
@@ -301,7 +340,8 @@ def condition(test: ast.expr) -> str | None:
 def _said(node: ast.expr) -> str | None:
     name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
     words = words_of_name(name)
-    return words if len(words) >= 4 and not name.startswith("__") else None
+    plain = len(words) >= 4 and not name.startswith("__") and not any(map(everyday.is_code_word, words.lower().split()))
+    return words if plain else None
 
 
 def python_words(file: FileFacts) -> None:

@@ -30,23 +30,39 @@ _REFUSED = re.compile(
     r"[{}\[\]=<>;|\\@#$^~\"“”()*]|https?:|::|->|\.\.|[^\x00-\u024f’]|\b(?:todo|fixme|xxx|hack|noqa|pylint|eslint|nolint|mypy|"
     r"copyright|licen[cs]ed?|deprecated|spdx|rst|internal|this (?:is|was|function|method|class)|see|note|same as|alias|like|"
     r"initiali[sz]e self|not implemented|you|we|here|above|below|following|which|unused|stub|ie|eg|overridden|subclass(?:es)?|these|"
-    r"former|latter|backwards?|compat\w*|pep|rfc|issue|bug|workaround|for now|temporary|i)\b",
+    r"former|latter|backwards?|compat\w*|pep|rfc|issue|bug|workaround|for now|i)\b",
     re.IGNORECASE,
 )
-_FEW = frozenset("a an the of to in on for and or is are be with by as at that this it if not its from self args".split())
+_FEW = frozenset(
+    "a an the of to in on for and or is are be with by as at that this it if not its from self args".split()
+)
 _ACRONYM = re.compile(r"[A-Z]{2,}s?\d*$")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WHOLE = frozenset(
+    "javascript typescript github gitlab whatsapp postgresql mysql sqlite openai chatgpt youtube macos ios pytorch numpy oauth "
+    "openid graphql mongodb websocket websockets lora dora webassembly".split()
+)
 _ARTICLE = re.compile(r"(?:the|an?|some|any|this|its|our|their) ", re.IGNORECASE)
 
 
 def words_of_name(name: str) -> str:
     """An identifier as plain words: chunk_size and chunkSize are "chunk size"."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", re.sub(r"[\W_]+", " ", name))
-    return " ".join(word if _ACRONYM.match(word) and not name.isupper() and "_" not in name else word.lower()
-                    for word in spaced.split())  # fmt: skip
+    words: list[str] = []
+    for part in re.sub(r"[\W_]+", " ", name).split():
+        humps = _HUMP.sub(" ", part).split()
+        # JavaScript, OAuth and RoPE are one word each.
+        whole = (
+            part.lower() in _WHOLE or any(len(hump) < 2 for hump in humps) or re.match(r"[A-Z][a-z]?[A-Z]{2,}$", part)
+        )
+        words += [part] if whole and not part.isupper() else humps
+    acronyms = not name.isupper() and "_" not in name
+    return " ".join(word if _ACRONYM.match(word) and acronyms else word.lower() for word in words)
 
 
 def _plain_word(word: str) -> str:
     core = word.strip(".,:'!")
+    if core.lower() in _WHOLE:
+        return word
     inner = re.search(r"[a-z0-9][A-Z]|_|[A-Za-z]\.[a-z]{3}", core)
     return word.replace(core, words_of_name(core)) if inner and not re.search(r"[\d/]", core) else word
 
@@ -67,9 +83,10 @@ def clean(said: str | None) -> str | None:
     letters = sum(char.isalpha() or char == " " for char in text)
     if letters < 0.9 * len(text) or not any(word.lower() not in _FEW and len(word) > 3 for word in words):
         return None
-    if text.split()[-1].lower() in _FEW | {"when", "where", "than", "into", "only", "also", "e.g"}:
+    stranded = re.search(r"\bto [a-z]+ (?:.+ )?(?:on|in|for|from|with|at|to)$", text)  # "port to listen on"
+    if not stranded and text.split()[-1].lower() in _FEW | {"when", "where", "than", "into", "only", "also", "e.g"}:
         return None
-    return text if _ACRONYM.match(words[0]) or words[0] == "I" else text[0].lower() + text[1:]
+    return text[0].lower() + text[1:] if words[0][1:].islower() or len(words[0]) == 1 else text
 
 
 def bare(said: str) -> str:
@@ -99,8 +116,12 @@ def action(said: str) -> Slots | None:
     words = said.split()
     adverb = words.pop(0) + " " if words[0] in ("recursively", "safely", "automatically", "asynchronously") else ""
     plain = plain_verb(words[0].lower()) if len(words) > 1 else None
-    if plain is None:
-        return None
+    if (
+        plain is None
+        or words[1] in ("of", "is", "are", "for")
+        and words[0] not in ("look", "looks", "search", "wait", "waits")
+    ):
+        return None  # "list of jumps" is a thing
     third = words[0].lower() != plain
     forms: list[list[str]] = [[plain], [third_person(plain)], [gerund(plain)]]
     for i, word in enumerate(words[1:], 1):
@@ -116,17 +137,20 @@ def action(said: str) -> Slots | None:
 
 _WHETHER = re.compile(
     r"(?:(?:returns?|gives?|yields?) (?:true|false|whether|none zero|nonzero)|(?:checks?|tests?|determines?|tells?|decides?|"
-    r"detects?|verif(?:y|ies)|sees?|finds? out|indicates?|reports?)(?: and returns?)?(?: true)?|true|predicate)"
+    r"detects?|verif(?:y|ies)|sees?|finds? out|indicates?|reports?)(?: and returns?)?(?: true)?|true)"
     r"(?: value)? ?(?:,? ?(?:if|whether|iff|when|that)(?: or not)?)? (?P<c>.+)$",
     re.IGNORECASE,
 )
-_GIVES = re.compile(r"(?:returns?|gets?|gives?|retrieves?|fetch(?:es)?|obtains?|finds?|computes?|calculates?) (?P<n>.+)$")
+_GIVES = re.compile(
+    r"(?:returns?|gets?|gives?|retrieves?|fetch(?:es)?|obtains?|finds?|computes?|calculates?) (?P<n>.+)$"
+)
 _CLAUSE = re.compile(
     r"(?!(?:is|are|was|has|can|could|cannot|can't|does|do|did|not|if|when|should|must|that|which|what|to|in|on|for)\b)"
     r"(?:[^\s;]+ ){1,6}(?:is|are|was|were|has|have|had|can|cannot|"
     r"can't|could|does|do|did|doesn't|isn't|aren't|exists?|contains?|fails?|matches|needs?|should|must|will|exceeds?|"
     r"occurred|occurs|expired|belongs|supports?|uses|starts|ends|happened|times|timed|goes|comes|became|requires?|accepts|takes|means|holds|returns|wants|gets|yields|raises|doesn't|don't)\b"
 )
+_SUBJECT = re.compile(r"(?:the|an?|this|it|there) (?:[\w-]+ ){2,}")
 _POINTS = re.compile(r"(?:it|they|this|that|those|these|other|otherwise|so|successful|necessary|needed|possible)\b")
 
 
@@ -138,11 +162,14 @@ def is_clause(said: str) -> bool:
 def told(said: str) -> tuple[str, Slots] | None:
     """What is asked of a function by its description: (kind, slots) of "tells" (a clause), "gives" or "does"."""
     match = _WHETHER.match(said)
-    if match and is_clause(match["c"]) and not _POINTS.match(match["c"]):
+    if match and (is_clause(match["c"]) or _SUBJECT.match(match["c"])) and not _POINTS.match(match["c"]):
         return "everyday_tells", {"c": re.split(r",? (?:else|otherwise|false)\b", match["c"])[0]}
     if re.match(r"returns? (?:true|false|whether|self|none|this)\b", said, re.IGNORECASE):
         return None
     match = _GIVES.match(said)
+    moves = re.search(r" (?:and|then|or) (\w+) (?:it|them|its|the|a|an|their)\b", said)
+    if moves and plain_verb(moves[1]):
+        match = None  # does more than to give something
     if match and len(match["n"].split()) >= 2 and not _POINTS.match(match["n"]) and re.match(r"[a-zA-Z]", match["n"]):
         if re.match(r"(?:and|or|from|to|if|whether|by|how)\b", match["n"]):
             return None
@@ -164,7 +191,9 @@ def circumstance(said: str) -> str | None:
     """The clause of an exception's description: "Raised when the key is missing" gives "the key is missing"."""
     match = _RAISED.match(said)
     clause = next((part for part in match.groups() if part), "") if match else said
-    if during := re.fullmatch(r"(?:an? )?(?:\w+ )?(?:exception|error)s? (during|while|in|when) (.+)", said, re.IGNORECASE):
+    if during := re.fullmatch(
+        r"(?:an? )?(?:\w+ )?(?:exception|error)s? (during|while|in|when) (.+)", said, re.IGNORECASE
+    ):
         return f"something goes wrong {during[1]} {during[2]}"
     clause = re.sub(r"^(?=(?:can|could|can't|cannot)\b)", "it ", clause)
     clause = re.split(r",? (?:and|but|so|since|because|due) (?=it|this|we|the user)", clause)[0]
@@ -181,7 +210,7 @@ _READINGS = (
     (r"(?:failure|error|failed) ([a-z]+ing .+)", r"\1 fails"),
     (r"(?:an? |the )?(invalid|unknown|unexpected|missing|unsupported|unrecognized|duplicate|bad|illegal|malformed|empty) "
      r"([a-z][\w' -]+)", r"the \2 is \1"),
-    (r"no ([a-z][\w' -]+?) (?:was |were |is |are )?(given|found|provided|supplied|specified|set|available|configured|defined)",
+    (r"no ([a-z][\w' -]+?) (?:(?:was|were|is|are) )?(?:currently )?(given|found|provided|supplied|specified|set|available|configured|defined)",
      r"no \1 is \2"),
     (r"(.+?) (?:not found|does not exist|doesn't exist)", r"the \1 doesn't exist"),
     (r"(.+?) (?:is |are )?(?:required|needed)", r"I don't give \1"),
@@ -195,7 +224,7 @@ _READINGS = (
 
 def complained(message: str) -> str | None:
     """An error message as the condition that brings it: "port must be positive" is "port isn't positive"."""
-    text = re.sub(r"\s+", " ", _HOLE.sub(" ", message)).strip()
+    text = re.sub(r",? but .*$", "", re.sub(r"\s+", " ", _HOLE.sub(" ", message)).strip())
     text = re.sub(r"['\"`]\s*['\"`]", " ", text)
     text = re.sub(r"(?:[,:]?\s+(?:got|was|but|found|of type|for|in|at|to|by|from|with|is|as|not|the|and|or|on|named|called|than|a|an)\b)+[ :.,'\"]*$",
                   "", text)  # fmt: skip

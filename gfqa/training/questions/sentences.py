@@ -203,7 +203,7 @@ upgrade upload use validate verify visit wait walk warn wrap write yield
 abort acknowledge advance align archive arrange ask authorize backup bypass canonicalize cast clip clone cluster commit
 complete compose concatenate construct correct crawl deduplicate defer delay deploy destroy dispatch duplicate dump embed
 emulate escape expire fail freeze guess hold inject interpret intercept intersect introduce kill lower mask mock mount mutate
-implement hand negotiate normalise obey optimize persist ping prefer preserve probe prompt propagate prune quantize quote recover recreate
+implement hand negotiate communicate denote normalise obey optimize persist ping prefer preserve probe prompt propagate prune quantize quote recover recreate
 reject repeat rephrase reply reserve respond resume retain retry reuse revert rewind rewrite scroll seek select shift sign
 simulate slice spawn stop suppress talk tell terminate toggle touch transfer transmit transpose treat trust unescape unmount
 unquote unset unwrap wake weigh zip accumulate animate assemble assist await balance bootstrap broadcast buffer bundle

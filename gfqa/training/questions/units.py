@@ -22,7 +22,19 @@ EVERYDAY_PREFIX = "everyday_"
 """Kinds of questions that describe their subject; one that ends in _back has its answer before the describing words."""
 
 _EVERYDAY = (
-    *("does", "gives", "tells", "thing", "error", "says", "default", "quantity_default", "whether", "value", "quantity"),
+    *(
+        "does",
+        "gives",
+        "tells",
+        "thing",
+        "error",
+        "says",
+        "default",
+        "quantity_default",
+        "whether",
+        "value",
+        "quantity",
+    ),
     *("name", "sets"),
 )
 
