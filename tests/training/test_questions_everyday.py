@@ -9,12 +9,13 @@ import pytest
 
 from gfqa.training.questions.code import read_file, repository_units
 from gfqa.training.questions.documentation import documentation_facts
-from gfqa.training.questions.everyday import quantity, thing, used_for
 from gfqa.training.questions.everyday_asking import Everyday
 from gfqa.training.questions.everyday_comments import commented_words
 from gfqa.training.questions.everyday_docs import documented_words
+from gfqa.training.questions.everyday_docstrings import condition, sections
 from gfqa.training.questions.everyday_phrasings import LINES
-from gfqa.training.questions.everyday_python import condition, python_words, sections
+from gfqa.training.questions.everyday_python import python_words
+from gfqa.training.questions.everyday_values import quantity, thing, used_for
 from gfqa.training.questions.everyday_words import (
     action,
     circumstance,
@@ -275,7 +276,10 @@ def test_what_is_asked_of_a_description() -> None:
 
 def test_three_layouts_of_docstrings() -> None:
     google = "X.\n\n    Args:\n        size (int): The size.\n    Raises:\n        OSError: If it fails.\n"
-    numpy = "X.\n\n    Parameters\n    ----------\n    size : int\n        The size.\n\n    Raises\n    ------\n    OSError\n        If it fails.\n"
+    numpy = (
+        "X.\n\n    Parameters\n    ----------\n    size : int\n        The size.\n\n    Raises\n    ------\n"
+        + "    OSError\n        If it fails.\n"
+    )
     sphinx = "X.\n\n    :param int size: The size.\n    :raises OSError: If it fails.\n"
     for text in (google, numpy, sphinx):
         parameters, raised = sections(text)
@@ -332,7 +336,7 @@ def test_units_hold_everyday_questions(tmp_path: Path) -> None:
         asked = [qa for qa in units[path]["qas"] if qa["kind"].startswith(EVERYDAY_PREFIX)]
         assert len(asked) > 8
         assert is_verbatim(units[path])
-        assert all(not leaks(qa["q"], qa["a"][0]) == "name" for qa in asked)
+        assert all(leaks(qa["q"], qa["a"][0]) != "name" for qa in asked)
         split = sum(bool(qa.get("split")) for qa in asked)
         assert split <= len(asked) / 3
         assert all(len(qa["names"]) <= 3 and qa["line"] > 0 for qa in asked)

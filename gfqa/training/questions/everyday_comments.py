@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from gfqa.training.questions import everyday
 from gfqa.training.questions.everyday_words import clean, words_of_name
 from gfqa.training.questions.facts import FileFacts
+from gfqa.training.questions.sentences import plain_verb
 
 _VALUE = r"(?P<value>[^\s;,{(][^\n;{]{0,59}?)"
 _GO = (
@@ -35,7 +36,8 @@ _SCRIPT = (
     (r"\s*(?:export )?(?:default )?(?:abstract )?(?:class|interface|type|enum) (?P<name>\w+)", "type"),
     (rf"(?:export )?(?:const|let|var) (?P<name>\w+)(?:\s*:[^=]+)?\s*= {_VALUE};?\s*(?://.*)?$", "constant"),
     (r"\s*(?:[\w.]+\.prototype|app|req|res|proto|\w+exports)\.(?P<name>\w+) = (?:async )?function", "method"),
-    (r"\s+(?:public |private |protected |static |async |get )*(?P<name>(?!if|for|while|switch|return|catch|constructor)[a-z]\w+)\([^;]*\)[^;]*\{$",
+    (r"\s+(?:public |private |protected |static |async |get )*(?P<name>(?!if|for|while|switch|return|catch|"
+     r"constructor)[a-z]\w+)\([^;]*\)[^;]*\{$",
      "method"),
     (rf"\s+(?P<name>[A-Za-z]\w+): {_VALUE},\s*(?://.*)?$", "setting"),
     (r"\s+(?:readonly )?(?P<name>[a-z]\w+)\??: [^=(){}]+;?\s*$", "field"),
@@ -47,7 +49,7 @@ _JAVA = (
     (rf"{_JAVA_MODIFIERS}[\w<>\[\]]+ (?P<name>[A-Z][A-Z\d_]+) = {_VALUE};", "constant"),
 )
 _C = (
-    (rf"\s*#\s*define\s+(?P<name>\w+)[ \t]+(?P<value>[^\s(/][^\n/\\]{{0,59}}?)\s*(?:/[*/].*)?$", "constant"),
+    (r"\s*#\s*define\s+(?P<name>\w+)[ \t]+(?P<value>[^\s(/][^\n/\\]{0,59}?)\s*(?:/[*/].*)?$", "constant"),
     (rf"(?:static |inline |constexpr |const )+[\w:<> ]+[ *]+(?P<name>\w+) = {_VALUE};", "constant"),
     (
         r" {0,4}(?!else|return|typedef|#|if|for|while|switch)[A-Za-z][\w:<>,~*& ]*[ *&](?P<name>\w*[a-z]\w*)\([^;]*$",
@@ -80,16 +82,21 @@ _ENVIRONMENT = re.compile(
     r"(?:process\.env\.|(?:process\.env\[|env::var(?:_os)?\(|[Gg]etenv\(|LookupEnv\(|\benv\()['\"])(?P<name>[A-Z][A-Z\d_]{2,})"
 )
 _KEPT = re.compile(
-    r"\s*(?:(?:const|let|var|static|final|String|char|auto|if let Ok\(|if)\s+)*\*?(?P<name>[a-z]\w+)[^=\n]{0,30}=(?!=).{0,12}?(?:process\.|env::|os\.|System\.|std::|getenv)"
+    r"\s*(?:(?:const|let|var|static|final|String|char|auto|if let Ok\(|"
+    r"if)\s+)*\*?(?P<name>[a-z]\w+)[^=\n]{0,30}=(?!=).{0,12}?(?:process\.|env::|os\.|System\.|std::|getenv)"
 )
 _MESSAGE = re.compile(
-    r"(?:(?:throw )?new (?P<js>\w*(?:Error|Exception))\(|(?P<err>Err\w+|err[A-Z]\w+)\s*=\s*errors\.New\(|errors\.New\(|fmt\.Errorf\(|"
-    r"bail!\(|panic!\(|anyhow!\(|throw (?:\w+::)*(?P<cpp>\w*(?:error|exception))\()\s*(?P<q>[\"'`])(?P<text>[^\"'`\n\\]{8,120})(?P=q)"
+    r"(?:(?:throw )?new (?P<js>\w*(?:Error|Exception))\(|(?P<err>Err\w+|err[A-Z]\w+)\s*=\s*errors\.New\(|"
+    r"errors\.New\(|fmt\.Errorf\(|"
+    r"bail!\(|panic!\(|anyhow!\(|throw (?:\w+::)*(?P<cpp>\w*(?:error|"
+    r"exception))\()\s*(?P<q>[\"'`])(?P<text>[^\"'`\n\\]{8,120})(?P=q)"
 )
 _FLAG = re.compile(
-    r"(?:[fF]lags?(?:\(\))?|flagset|fs|cmd)\.\w+\((?:&?[\w.]+, )?\"(?P<name>[a-z][\w-]+)\", (?:\"\w?\", )?(?:(?P<value>[^,\n]+), )?"
+    r"(?:[fF]lags?(?:\(\))?|flagset|fs|"
+    r"cmd)\.\w+\((?:&?[\w.]+, )?\"(?P<name>[a-z][\w-]+)\", (?:\"\w?\", )?(?:(?P<value>[^,\n]+), )?"
     r"\"(?P<said>[^\"\n]+)\"|"
-    r"\.option\(\s*['\"](?:-\w,? )?(?P<js>--[\w-]+)[^'\"\n]*['\"],\s*['\"](?P<help>[^'\"\n]+)['\"](?:,\s*(?P<other>[^,)\n]+))?\)"
+    r"\.option\(\s*['\"](?:-\w,? "
+    r")?(?P<js>--[\w-]+)[^'\"\n]*['\"],\s*['\"](?P<help>[^'\"\n]+)['\"](?:,\s*(?P<other>[^,)\n]+))?\)"
 )
 _CLAP = re.compile(r"\.long\(\"(?P<name>[\w-]+)\"\)(?:(?!Arg::new)[^;]){0,400}?\.help\(\s*\"(?P<said>[^\"\n]+)\"")
 
@@ -132,6 +139,8 @@ def _named(said: str | None, name: str) -> str | None:
     """A comment without the name that it begins with, as Go's do: "Dial connects to ..."."""
     if not said:
         return None
+    if plain_verb(name.lower()) and name[:1].islower() != said[:1].islower():
+        return said  # execute: "Execute commands"
     text = re.sub(rf"^(?:the )?`?{re.escape(name)}`?(?:\(\))? (?:is |are )?(?=[a-z])", "", said, flags=re.IGNORECASE)
     return text[:1].upper() + text[1:] if text != said else said
 

@@ -11,26 +11,32 @@ from gfqa.training.questions.facts import FileFacts
 
 _CODE = r"`{1,2}(?P<name>[A-Z][A-Z\d_]{3,40})`{1,2}"
 _ENVIRONMENT = (
-    re.compile(rf"(?:[Ss]et|[Uu]se|[Ss]etting|with|via) (?:the )?{_CODE} (?:env(?:ironment)? )?(?:variable|var)? ?to (?P<does>[a-z]+ [^.`,;]{{6,70}})"),
-    re.compile(rf"[Tt]he {_CODE} (?:env(?:ironment)?) (?:variable|var) (?:can be used to |is used to |allows you to )?(?P<does>[a-z]+ [^.`,;]{{6,70}})"),
+    re.compile(rf"(?:[Ss]et|[Uu]se|[Ss]etting|with|via) (?:the )?{_CODE} (?:env(?:ironment)? )?(?:variable|"
+               rf"var)? ?to (?P<does>[a-z]+ [^.`,;]{{6,70}})"),
+    re.compile(rf"[Tt]he {_CODE} (?:env(?:ironment)?) (?:variable|var) (?:can be used to |is used to |"
+               rf"allows you to )?(?P<does>[a-z]+ [^.`,;]{{6,70}})"),
 )  # fmt: skip
 _ERROR = re.compile(
     r"`{1,2}~?(?:[\w.]+\.)?(?P<name>[A-Z]\w+(?:Error|Exception|Warning))`{1,2}(?: exception| error)? (?:is|will be|gets) "
     r"(?:raised|thrown) (?:if|when(?:ever)?) (?P<clause>[^.`;(]{10,90})"
 )
 _BY_DEFAULT = re.compile(
-    r"By default,? (?P<n>(?:the|its?|all|your) ?[a-z][\w -]{2,40}?) (?P<verb>is|are|will be|uses|listens on|runs on|looks for|is set "
+    r"By default,? (?P<n>(?:the|its?|all|your) ?[a-z][\w -]{2,40}?) (?P<verb>is|are|will be|uses|listens on|runs on|"
+    r"looks for|is set "
     r"to|waits) (?P<value>(?:`[^`\n]{1,40}`|[\w./:-]{2,30}(?: [\w./:-]{2,20})?))(?:[.,;]|$)"
 )
 _REQUIRES = re.compile(
-    r"(?i:requires?|supports?|needs?|works with|tested (?:on|with)|runs on) (?:at least )?(?P<of>Python|Node(?:\.js)?|Go|Java|JDK|Rust|Ruby|PHP|Django) "
+    r"(?i:requires?|supports?|needs?|works with|tested (?:on|with)|runs on) (?:at least )?(?P<of>Python|Node(?:\.js)?|"
+    r"Go|Java|JDK|Rust|Ruby|PHP|Django) "
     r"(?:version |v)?(?P<value>[<>=]*\s?\d+(?:\.\d+)*\+?(?: ?(?:or|and) (?:newer|later|higher|above|up))?)"
 )
 _PORT = re.compile(
-    r"(?i:listen(?:s|ing)?|runs?|running|available|served?|start(?:s|ed)?)\b[^.\n]{0,30}? (?:on )?port `{0,2}(?P<value>\d{2,5})\b"
+    r"(?i:listen(?:s|ing)?|runs?|running|available|served?|start(?:s|"
+    r"ed)?)\b[^.\n]{0,30}? (?:on )?port `{0,2}(?P<value>\d{2,5})\b"
 )
 _ENTRY = re.compile(
-    r"(?:\.\. (?:py:|c:)?(?:data|setting|confval|envvar|attribute|option)::\s*|#{2,5} +(?=`[^`]+`\s*$|\w+_\w+\s*$)`?)(?P<name>[A-Za-z][\w.-]{2,40})`?(?:\s|$)"
+    r"(?:\.\. (?:py:|c:)?(?:data|setting|confval|envvar|attribute|option)::\s*|#{2,5} +(?=`[^`]+`\s*$|"
+    r"\w+_\w+\s*$)`?)(?P<name>[A-Za-z][\w.-]{2,40})`?(?:\s|$)"
 )
 _DEFAULT = re.compile(
     r"\s*(?:[-*] )?\**:?[Dd]efault(?: value| is)?:?\**:?\s*(?P<value>``?[^`\n]{1,40}``?|[\w.\"'/-]{1,30})\.?\s*$"
@@ -69,12 +75,12 @@ def _sentences(file: FileFacts, line: str, number: int) -> None:
             asked = f"what does {name} {verb.removesuffix('s')}{' ' + more if more else ''}"
             slots = {"q": asked}
             everyday.add(file, "everyday_quantity_default", slots, match["value"].strip("`"), number, back=False)
-    if match := _REQUIRES.search(line):
-        slots = {"q": f"which {match['of']} version does it need"}
-        everyday.add(file, "everyday_quantity", slots, match["value"], number, back=False)
-    if match := _PORT.search(line):
+    if needed := _REQUIRES.search(line):
+        slots = {"q": f"which {needed['of']} version does it need"}
+        everyday.add(file, "everyday_quantity", slots, needed["value"], number, back=False)
+    if port := _PORT.search(line):
         everyday.add(
-            file, "everyday_quantity_default", {"q": "what port does it run on"}, match["value"], number, back=False
+            file, "everyday_quantity_default", {"q": "what port does it run on"}, port["value"], number, back=False
         )
 
 

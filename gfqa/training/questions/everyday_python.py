@@ -7,60 +7,12 @@ import re
 import warnings
 
 from gfqa.training.questions import everyday
-from gfqa.training.questions.everyday_words import action, clean, is_clause, words_of_name
+from gfqa.training.questions.everyday_docstrings import Described, condition, sections
+from gfqa.training.questions.everyday_values import PLAIN_VALUE, is_code_word
+from gfqa.training.questions.everyday_words import Slots, action, clean, is_clause, words_of_name
 from gfqa.training.questions.facts import FileFacts
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
-_Described = dict[str, str]
-
-_SECTION = re.compile(r"\s*(Args|Arguments|Parameters|Params|Keyword Args|Attributes|Raises|Returns?|Yields?|Examples?|Notes?)"
-                      r"(?::\s*$|\s*$)", re.IGNORECASE)  # fmt: skip
-_GOOGLE = re.compile(r"(\s+)\*{0,2}`{0,2}([\w.]+)`{0,2}\s*(?:\([^)]*\))?\s*:\s*(.*)$")
-_NUMPY = re.compile(r"(\s*)\*{0,2}([\w.]+)(?:, \w+)*(?:\s*:\s*[^:]*)?$")
-_SPHINX = re.compile(
-    r"\s*:(param|parameter|arg|keyword|raises?|raise|except|exception|ivar|var)\s+(?:[^:]*?\s)?\*{0,2}([\w.]+):\s*(.*)$"
-)
-
-
-def sections(documentation: str) -> tuple[_Described, list[tuple[str, str, int]]]:
-    """(parameter: description, [(exception, when, line of the docstring)]) of a docstring, in the three usual layouts."""
-    parameters: _Described = {}
-    raised: list[tuple[str, str, int]] = []
-    lines = documentation.split("\n")
-    section, depth, numpy = "", -1, False
-    for i, line in enumerate(lines):
-        if head := _SECTION.match(line):
-            underlined = i + 1 < len(lines) and re.match(r"\s*-{3,}\s*$", lines[i + 1])
-            if line.rstrip().endswith(":") or underlined:
-                section, depth = head[1].lower(), -1
-                numpy = bool(underlined)
-                continue
-        field = _SPHINX.match(line)
-        if field:
-            name, said, wants_raise = field[2], field[3], "rai" in field[1] or "exc" in field[1]
-        elif section.startswith(("arg", "param", "keyword", "attr", "raise")):
-            found = (_NUMPY if numpy else _GOOGLE).match(line)
-            indent = len(line) - len(line.lstrip())
-            if not found or not line.strip() or (depth >= 0 and indent != depth):
-                continue
-            depth, name, said = indent, found[2], "" if numpy else found[3]
-            wants_raise = section == "raises"
-        else:
-            continue
-        own = len(line) - len(line.lstrip())
-        rest = []
-        for following in lines[i + 1 :]:
-            if not following.strip() or len(following) - len(following.lstrip()) <= own:
-                break
-            rest.append(following.strip())
-        said = re.sub(
-            r"^(?:optional[:,.]? |\w+, optional[:,.]? )", "", " ".join([said, *rest]).strip(), flags=re.IGNORECASE
-        )
-        if wants_raise:
-            raised.append((name, said, i))
-        else:
-            parameters.setdefault(name, said)
-    return parameters, raised
 
 
 class _Reader:
@@ -133,7 +85,7 @@ class _Reader:
         everyday.describe_setting(self.file, said, target.id, what, node.lineno, back=back, scope=where)
         everyday.describe_name(self.file, target.id, text, value.lineno, scope=where)
 
-    def attributes(self, node: ast.ClassDef, described: _Described) -> None:
+    def attributes(self, node: ast.ClassDef, described: Described) -> None:
         """Fields that the class docstring describes and whose values its body gives."""
         for item in node.body:
             if isinstance(item, (ast.Assign, ast.AnnAssign)) and item.value:
@@ -177,7 +129,7 @@ class _Reader:
             if isinstance(item, _Function):
                 self.function(item, None)
 
-    def defaults(self, node: _Function, parameters: _Described, documentation: str | None, where: str) -> None:
+    def defaults(self, node: _Function, parameters: Described, documentation: str | None, where: str) -> None:
         positional = [*node.args.posonlyargs, *node.args.args]
         pairs = list(zip(positional[len(positional) - len(node.args.defaults) :], node.args.defaults))
         pairs += [(arg, value) for arg, value in zip(node.args.kwonlyargs, node.args.kw_defaults) if value]
@@ -203,8 +155,8 @@ class _Reader:
                                      and isinstance(item.value, ast.Constant)), None)  # fmt: skip
             everyday.describe_value(self.file, said, text, default.lineno, back=back, default=True, scope=where)
             everyday.describe_name(self.file, arg.arg, text, default.lineno, default=True, scope=where)
-            if does and text and everyday.PLAIN_VALUE.match(text) and len(does["d"].split()) <= 8 and len(arg.arg) > 2:
-                if any(map(everyday.is_code_word, words_of_name(arg.arg).split())):
+            if does and text and PLAIN_VALUE.match(text) and len(does["d"].split()) <= 8 and len(arg.arg) > 2:
+                if any(map(is_code_word, words_of_name(arg.arg).split())):
                     continue
                 asked = f"{words_of_name(arg.arg)} to {does['d']}"
                 everyday.add(self.file, "everyday_default", {"n": asked}, text, default.lineno, back=True)
@@ -235,7 +187,7 @@ class _Reader:
         match = re.fullmatch(r"[fFrRbB]?(['\"])(?!\1)(.*)\1", text)
         return match[2] if match and "\\" not in match[2] else ""
 
-    def environment(self, node: ast.AST, does: everyday.Slots | None) -> None:
+    def environment(self, node: ast.AST, does: Slots | None) -> None:
         """Environment variables read here, by the comment beside them, the name they are kept in, or the function."""
         found = [item for item in ast.walk(node) if (name := self.variable(item)) and name]
         for item in found:
@@ -299,49 +251,6 @@ class _Reader:
                 if item.arg == "default":
                     everyday.describe_value(self.file, said.value, self.segment(item.value), item.value.lineno,
                                             back=item.value.lineno <= said.lineno, default=True)  # fmt: skip
-
-
-def condition(test: ast.expr) -> str | None:
-    """The `if` around an error as a clause: `if port is None` is "port isn't given"; None for most."""
-    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        inside = test.operand
-        if isinstance(inside, ast.Call) and ast.unparse(inside.func) == "isinstance" and len(inside.args) == 2:
-            name, kind = _said(inside.args[0]), ast.unparse(inside.args[1])
-            return f"{name} isn't a {words_of_name(kind)}" if name and re.fullmatch(r"[\w.]+", kind) else None
-        name = _said(inside)
-        return f"there is no {name}" if name and not re.search(r"(?:ed|able|valid|ok)$", name) else None
-    if isinstance(test, ast.Compare) and len(test.ops) == 1:
-        left, right = test.left, test.comparators[0]
-        if isinstance(left, ast.Call) and ast.unparse(left.func) == "len" and left.args:
-            name = _said(left.args[0])
-            return f"the {name} is too long" if name and isinstance(test.ops[0], (ast.Gt, ast.GtE)) else None
-        name = _said(left)
-        number = ast.unparse(right) if isinstance(right, ast.Constant) and isinstance(right.value, int) else None
-        if not name:
-            return None
-        if isinstance(test.ops[0], ast.Is) and ast.unparse(right) == "None":
-            return f"the {name} isn't given"
-        if number and number.isdigit() and isinstance(test.ops[0], (ast.Lt, ast.Gt)):
-            words = "less" if isinstance(test.ops[0], ast.Lt) else "more"
-            return (
-                f"the {name} is negative"
-                if (number, words) == ("0", "less")
-                else f"the {name} is {words} than {number}"
-            )
-        others = _said(right)
-        if others and isinstance(test.ops[0], (ast.In, ast.NotIn)):
-            return f"the {name} is{'' if isinstance(test.ops[0], ast.In) else ' not'} in the {others}"
-    elif (name := _said(test)) and re.search(r"(?:closed|frozen|ed)$", name) and len(name.split()) < 3:
-        first, _, last = name.rpartition(" ")
-        return f"the {first} is {last}" if first else f"it is {name}"
-    return None
-
-
-def _said(node: ast.expr) -> str | None:
-    name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-    words = words_of_name(name)
-    plain = len(words) >= 4 and not name.startswith("__") and not any(map(everyday.is_code_word, words.lower().split()))
-    return words if plain else None
 
 
 def python_words(file: FileFacts) -> None:

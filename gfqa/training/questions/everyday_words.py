@@ -29,19 +29,20 @@ _MARKUP = (
 _REFUSED = re.compile(
     r"[{}\[\]=<>;|\\@#$^~\"“”()*]|https?:|::|->|\.\.|[^\x00-\u024f’]|\b(?:todo|fixme|xxx|hack|noqa|pylint|eslint|nolint|mypy|"
     r"copyright|licen[cs]ed?|deprecated|spdx|rst|internal|this (?:is|was|function|method|class)|see|note|same as|alias|like|"
-    r"initiali[sz]e self|not implemented|you|we|here|above|below|following|which|unused|stub|ie|eg|overridden|subclass(?:es)?|these|"
-    r"former|latter|backwards?|compat\w*|pep|rfc|issue|bug|workaround|for now|i)\b",
+    r"initiali[sz]e self|not implemented|you|we|here|above|below|following|which|unused|stub|ie|eg|overridden|"
+    r"subclass(?:es)?|these|"
+    r"former|latter|nyi|tbd|backwards?|compat\w*|pep|rfc|issue|bug|workaround|for now|i)\b",
     re.IGNORECASE,
 )
-_FEW = frozenset(
-    "a an the of to in on for and or is are be with by as at that this it if not its from self args".split()
-)
+_FEW_WORDS = "a an the of to in on for and or is are be with by as at that this it if not its from self args"
+_FEW = frozenset(_FEW_WORDS.split())
 _ACRONYM = re.compile(r"[A-Z]{2,}s?\d*$")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_WHOLE = frozenset(
-    "javascript typescript github gitlab whatsapp postgresql mysql sqlite openai chatgpt youtube macos ios pytorch numpy oauth "
-    "openid graphql mongodb websocket websockets lora dora webassembly".split()
+_WHOLE_WORDS = (
+    "javascript typescript github gitlab whatsapp postgresql mysql sqlite openai chatgpt youtube macos ios pytorch "
+    "numpy oauth openid graphql mongodb websocket websockets lora dora webassembly"
 )
+_WHOLE = frozenset(_WHOLE_WORDS.split())
 _ARTICLE = re.compile(r"(?:the|an?|some|any|this|its|our|their) ", re.IGNORECASE)
 
 
@@ -110,23 +111,27 @@ def gerund(plain: str) -> str:
     return (plain[:-1] if plain.endswith("e") and not plain.endswith("ee") else plain) + "ing"
 
 
+_DETERMINERS_WORDS = "the a an it them its all any each this that equivalent"
+_DETERMINERS = frozenset(_DETERMINERS_WORDS.split())
+
+
 def action(said: str) -> Slots | None:
     """"Reads the file and returns it" or "Read the file" as {d: plain, s: third person, g: gerund}; None if no known verb
     begins it. Verbs behind "and" are inflected too."""  # fmt: skip
     words = said.split()
     adverb = words.pop(0) + " " if words[0] in ("recursively", "safely", "automatically", "asynchronously") else ""
     plain = plain_verb(words[0].lower()) if len(words) > 1 else None
-    if (
-        plain is None
-        or words[1] in ("of", "is", "are", "for")
-        and words[0] not in ("look", "looks", "search", "wait", "waits")
+    if plain is None or (
+        words[1] in ("of", "is", "are", "for") and words[0] not in ("look", "looks", "search", "wait", "waits")
     ):
         return None  # "list of jumps" is a thing
     third = words[0].lower() != plain
     forms: list[list[str]] = [[plain], [third_person(plain)], [gerund(plain)]]
     for i, word in enumerate(words[1:], 1):
         other = plain_verb(word) if words[i - 1] in ("and", "or", "then") else None
-        if other and (word != other) == third and i + 1 < len(words):
+        following = words[i + 1] if i + 1 < len(words) else ""
+        # "add handlers and filters" names things, "adds it and calls the api" does not.
+        if other and following and ((word != other) == third or (word != other and following in _DETERMINERS)):
             changed = (other, third_person(other), gerund(other))
         else:
             changed = (word, word, word)
@@ -136,9 +141,11 @@ def action(said: str) -> Slots | None:
 
 
 _WHETHER = re.compile(
-    r"(?:(?:returns?|gives?|yields?) (?:true|false|whether|none zero|nonzero)|(?:checks?|tests?|determines?|tells?|decides?|"
-    r"detects?|verif(?:y|ies)|sees?|finds? out|indicates?|reports?)(?: and returns?)?(?: true)?|true)"
-    r"(?: value)? ?(?:,? ?(?:if|whether|iff|when|that)(?: or not)?)? (?P<c>.+)$",
+    r"(?:(?:returns?|gives?|yields?) whether(?: or not)?|(?:(?:returns?|gives?|yields?) (?:true|false|none zero|"
+    r"nonzero)|true|checks?|"
+    r"tests?|determines?|tells?|decides?|detects?|verif(?:y|ies)|sees?|finds? out|indicates?|"
+    r"reports?)(?: and returns?)?(?: true)?"
+    r"(?: value)?,? (?:if(?: and only if)?|whether|iff|when|that)(?: or not)?) (?P<c>.+)$",
     re.IGNORECASE,
 )
 _GIVES = re.compile(
@@ -148,7 +155,8 @@ _CLAUSE = re.compile(
     r"(?!(?:is|are|was|has|can|could|cannot|can't|does|do|did|not|if|when|should|must|that|which|what|to|in|on|for)\b)"
     r"(?:[^\s;]+ ){1,6}(?:is|are|was|were|has|have|had|can|cannot|"
     r"can't|could|does|do|did|doesn't|isn't|aren't|exists?|contains?|fails?|matches|needs?|should|must|will|exceeds?|"
-    r"occurred|occurs|expired|belongs|supports?|uses|starts|ends|happened|times|timed|goes|comes|became|requires?|accepts|takes|means|holds|returns|wants|gets|yields|raises|doesn't|don't)\b"
+    r"occurred|occurs|expired|belongs|supports?|uses|starts|ends|happened|times|timed|goes|comes|became|requires?|"
+    r"accepts|takes|means|holds|returns|wants|gets|yields|raises|doesn't|don't)\b"
 )
 _SUBJECT = re.compile(r"(?:the|an?|this|it|there) (?:[\w-]+ ){2,}")
 _POINTS = re.compile(r"(?:it|they|this|that|those|these|other|otherwise|so|successful|necessary|needed|possible)\b")
@@ -179,9 +187,11 @@ def told(said: str) -> tuple[str, Slots] | None:
 
 
 _RAISED = re.compile(
-    r"(?:(?:an? |the )?(?:\w+ )?(?:exception|error|warning)s? )?(?:is |are |that is |to be )?(?:raised|thrown|returned|used|issued|"
+    r"(?:(?:an? |the )?(?:\w+ )?(?:exception|error|warning)s? )?(?:is |are |that is |to be )?(?:raised|thrown|"
+    r"returned|used|issued|"
     r"emitted|happens?|occurs?|risen)(?: by [\w ]+?)? (?:when(?:ever)?|if|in case|because|on) (?P<c>.+)$|"
-    r"(?:indicates?|signals?|means|signifies)(?: that)? (?P<d>.+)$|(?:the )?error (?:that|which) (?:means|says) (?P<g>.+)$|(?:if|when|in case) (?P<e>.+)$|"
+    r"(?:indicates?|signals?|means|signifies)(?: that)? (?P<d>.+)$|(?:the )?error (?:that|which) (?:means|"
+    r"says) (?P<g>.+)$|(?:if|when|in case) (?P<e>.+)$|"
     r"(?:an? )?(?:exception|error)(?: raised)?,? (?:when|if|because|indicating(?: that)?|for when) (?P<f>.+)$",
     re.IGNORECASE,
 )
@@ -210,11 +220,13 @@ _READINGS = (
     (r"(?:failure|error|failed) ([a-z]+ing .+)", r"\1 fails"),
     (r"(?:an? |the )?(invalid|unknown|unexpected|missing|unsupported|unrecognized|duplicate|bad|illegal|malformed|empty) "
      r"([a-z][\w' -]+)", r"the \2 is \1"),
-    (r"no ([a-z][\w' -]+?) (?:(?:was|were|is|are) )?(?:currently )?(given|found|provided|supplied|specified|set|available|configured|defined)",
+    (r"no ([a-z][\w' -]+?) (?:(?:was|were|is|are) )?(?:currently )?(given|found|provided|supplied|specified|set|"
+     r"available|configured|defined)",
      r"no \1 is \2"),
     (r"(.+?) (?:not found|does not exist|doesn't exist)", r"the \1 doesn't exist"),
     (r"(.+?) (?:is |are )?(?:required|needed)", r"I don't give \1"),
-    (r"(.+?) (?:is |are )?not (supported|allowed|available|implemented|installed|set|enabled|valid|given|specified|ready|running)",
+    (r"(.+?) (?:is |are )?not (supported|allowed|available|implemented|installed|set|enabled|valid|given|specified|"
+     r"ready|running)",
      r"\1 isn't \2"),
     (r"(.+?) already (exists|closed|set|started|registered|running|defined|in use)", r"\1 already \2"),
     (r"too (many|few|much) ([a-z][\w ]+)", r"there are too \1 \2"),
@@ -226,7 +238,8 @@ def complained(message: str) -> str | None:
     """An error message as the condition that brings it: "port must be positive" is "port isn't positive"."""
     text = re.sub(r",? but .*$", "", re.sub(r"\s+", " ", _HOLE.sub(" ", message)).strip())
     text = re.sub(r"['\"`]\s*['\"`]", " ", text)
-    text = re.sub(r"(?:[,:]?\s+(?:got|was|but|found|of type|for|in|at|to|by|from|with|is|as|not|the|and|or|on|named|called|than|a|an)\b)+[ :.,'\"]*$",
+    text = re.sub(r"(?:[,:]?\s+(?:got|was|but|found|of type|for|in|at|to|by|from|with|is|as|not|the|and|or|on|named|"
+                  r"called|than|a|an)\b)+[ :.,'\"]*$",
                   "", text)  # fmt: skip
     said = clean(text)
     if said is None or re.search(r"\b(?:please|try|use|dummy|test|should never|unreachable|assert|my|your)\b", said):
