@@ -252,6 +252,8 @@ def test_descriptions_become_plain() -> None:
         ("No scheme supplied", "no scheme is supplied"),
         ("The session is closed", "the session is closed"),
         ("Something", None),
+        ("The marker cannot be a line break", "the marker is a line break"),
+        ("The file cannot be opened", "the file can't be opened"),
         ("please try again", None),
         ("StaticFiles path '{path}' is not a directory", "static files path is not a directory"),
     ],
@@ -270,7 +272,8 @@ def test_what_is_asked_of_a_description() -> None:
     assert quantity("maximum number of redirects") == "how many redirects at most"
     assert quantity("maximum size of a field") == "how big can field be at most"
     assert used_for("port to listen on") == "what port does it listen on"
-    assert thing("the name of the cookie that is set") == "name of the cookie"
+    assert thing("the colour of the cookie that is set") == "colour of the cookie"
+    assert thing("the string that is returned") is None
     assert thing("instructs the kernel to stop") is None
 
 

@@ -24,6 +24,7 @@ from gfqa.training.questions.everyday_words import (
     circumstance,
     clean,
     complained,
+    many,
     told,
     words_of_name,
 )
@@ -31,8 +32,14 @@ from gfqa.training.questions.facts import FileFacts
 
 LONGEST_VALUE = 60
 
+# What comments say of the next lines of code, not of the variable read there.
+_STEP = re.compile(
+    r"(?:initiali[sz]e|gets?|set|load|reads?|check|create|build|use|add|find|try|make|parse|determine|define|import|return|"
+    r"apply|call|run|resolve|handle|configure|test|ensure|convert|start|execute|detect|extract|verify|validate)\b"
+)
 _NO_VALUE = re.compile(
-    r"(?:\(\)|\[\]|\{\}|\"\"|''|\.\.\.|_|self.*|cls.*|lambda\b.*|field\(.*|Field\(.*|TypeVar.*|logging\..*|getLogger.*|"
+    r"(?:\(\)|\[\]|\{\}|\"\"|''|\.\.\.|_|self.*|cls.*|lambda\b.*|\[\]\w.*|field\(.*|Field\(.*|TypeVar.*|logging\..*|"
+    r"getLogger.*|"
     r"object\(\)|\w*[sS]entinel.*|_?U[nN][sS][eE][tT]|_missing\w*|MISSING|Undefined|undefined|.*[({\[,+]|function\b.*|"
     r".*=>.*|new Map.*|dict\(\)|list\(\)|set\(\)|"
     r"(?!timedelta|datetime\.timedelta|Path|pathlib)[\w.:]+!?\(.*|\$.*|weakref.*|threading\..*|iota.*|.*\w\(.*\w\(.*)$"
@@ -59,6 +66,8 @@ def describe_value(
         not said
         or not value
         or (value == "None" and not default)
+        or value.count('"') % 2
+        or value.count("'") % 2
         or len(value) > LONGEST_VALUE
         or _NO_VALUE.match(value)
     ):
@@ -77,7 +86,7 @@ def describe_value(
         asked := used_for(said)
     ):
         add(file, f"everyday_quantity{end}", {"q": asked}, value, line, back=back, scope=scope)
-    elif name := thing(said):
+    elif (name := thing(said)) and not (many(name) and not default and PLAIN_VALUE.match(value)):
         add(file, "everyday_default" if default else "everyday_value", {"n": name}, value, line, back=back, scope=scope)
 
 
@@ -130,9 +139,13 @@ def describe_setting(
         said,
         flags=re.I,
     )
-    if (does := action(said)) and what not in ("constant", "variable") and len(said.split()) >= 3:
+    does = action(said)
+    if does and what == "environment variable" and _STEP.match(said):
+        return
+    if does and what not in ("constant", "variable") and len(said.split()) >= 3:
         add(file, "everyday_sets", {**does, "what": what}, name, line, back=back, scope=scope)
-    elif noun := thing(said):
+    elif (noun := thing(said)) and not (what == "constant" and many(noun) and not file.path.endswith(".py")):
+        # A comment about several things above a constant is about those below it too.
         add(file, "everyday_name", {"n": noun, "what": what}, name, line, back=back, scope=scope)
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from gfqa.training.questions.everyday_phrasings import SCOPES, SCOPES_HELD
-from gfqa.training.questions.everyday_words import bare, clue_names, leaks, loosen
+from gfqa.training.questions.everyday_words import bare, clue_names, leaks, loosen, many
 from gfqa.training.questions.facts import Fact, FileFacts
 from gfqa.training.questions.phrasings import say
 from gfqa.training.questions.units import EVERYDAY_PREFIX, Question, question
@@ -42,12 +42,6 @@ def _key(kind: str, slots: dict[str, str]) -> tuple[str, ...]:
     return (_family(kind), *sorted(set(re.findall(r"\w{3,}", bare(said).lower())) - {"the", "and"}))
 
 
-def _many(noun: str) -> bool:
-    """Whether a noun phrase is of several things: "headers to send"."""
-    head = re.split(r" (?:of|for|to|in|on|with|from|by|used|at|per|between|as)\b", noun)[0].split()[-1:]
-    return bool(head) and head[0].endswith("s") and not head[0].endswith(("ss", "us", "is", "ous"))
-
-
 class Everyday:
     """The everyday facts of one repository, indexed so that words said of two things are seen."""
 
@@ -75,7 +69,7 @@ class Everyday:
         if _family(fact.kind) == "gives" and "what" in slots and rng.random() < 0.5:
             said["n"] = loosen(slots["n"], rng)
         asked = say(fact.kind, said, rng, held_out=held_out)
-        if "n" in slots and _many(said["n"]):
+        if "n" in slots and many(said["n"]):
             asked = re.sub(rf"\b([Ww]hat|[Ww]here)(?:'s| is) the (?={re.escape(said['n'])})", r"\1 are the ", asked)
         if "in" in slots:
             form = rng.choice(SCOPES_HELD if held_out else SCOPES)

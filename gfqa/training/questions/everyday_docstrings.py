@@ -68,7 +68,8 @@ def condition(test: ast.expr) -> str | None:
             name, kind = _said(inside.args[0]), ast.unparse(inside.args[1])
             return f"{name} isn't a {words_of_name(kind)}" if name and re.fullmatch(r"[\w.]+", kind) else None
         name = _said(inside)
-        return f"there is no {name}" if name and not re.search(r"(?:ed|able|valid|ok)$", name) else None
+        state = name and re.search(r"^(?:is|has|can|should|use) |(?:ed|able|valid|ok)$", name)
+        return f"there is no {name}" if name and not state else None
     if isinstance(test, ast.Compare) and len(test.ops) == 1:
         left, right = test.left, test.comparators[0]
         if isinstance(left, ast.Call) and ast.unparse(left.func) == "len" and left.args:

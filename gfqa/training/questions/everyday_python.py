@@ -200,7 +200,8 @@ class _Reader:
             )
             if clean(above):
                 everyday.describe_setting(self.file, above, name, "environment variable", line, back=False)
-            if kept and len(words_of_name(kept[1]).split()) >= 2:
+            said = words_of_name(kept[1]).lower().split() if kept else []
+            if kept and len(said) >= 2 and not any(is_code_word(word) or len(word) < 3 for word in said):
                 slots = {"n": words_of_name(kept[1]), "what": "environment variable"}
                 everyday.add(self.file, "everyday_name", slots, name, line, back=False)
             if kept and isinstance(item, ast.Call) and len(item.args) == 2:

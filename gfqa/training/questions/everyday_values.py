@@ -71,6 +71,10 @@ _SPOKEN_WORDS = (
 _SPOKEN = frozenset(_SPOKEN_WORDS.split())
 
 
+_EMPTY_WORDS = "string value name list object function class type path file flag real data dict method id"
+_EMPTY = frozenset(_EMPTY_WORDS.split())
+
+
 def is_code_word(word: str) -> bool:
     """Whether a word is an abbreviation that stands in code only: cls, ngx, ptr."""
     return word in _CODE_WORDS or (word not in _SPOKEN and not re.search(r"[aeiouy\d]", word))
@@ -78,9 +82,14 @@ def is_code_word(word: str) -> bool:
 
 def thing(said: str) -> str | None:
     """A description that is a noun phrase, without its article and what follows it; None for anything else."""
+    whole = said
     said = re.split(
         r",? (?:that|which|where|when|if|so that|because|unless|in order|as well|set by|see|and then)\b|, ", said
     )[0]
+    if said != whole and (
+        len(bare(said).split()) < 2 or (bare(said).split()[0].lower() in _EMPTY and bare(said).split()[1] != "of")
+    ):
+        return None  # "the string that is returned": what matters was cut off
     first = said.split()[0]
     said = re.sub(r"^(?:an? |the )?(?:optional|default|a default|string containing the) (?=[a-z]+ ?)", "", said)
     name = bare(said)

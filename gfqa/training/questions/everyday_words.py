@@ -27,7 +27,8 @@ _MARKUP = (
     (re.compile(r"\b[a-z_]\w*(?:\.\w+)+\.(\w+)|\b([A-Za-z]\w+)\(\)"), r"\1\2"),
 )
 _REFUSED = re.compile(
-    r"[{}\[\]=<>;|\\@#$^~\"“”()*]|https?:|::|->|\.\.|[^\x00-\u024f’]|\b(?:todo|fixme|xxx|hack|noqa|pylint|eslint|nolint|mypy|"
+    r"[{}\[\]=<>;|\\@#$^~\"“”()*]|https?:|::|->|\.\.|[^\x00-\u024f’]|\s'\w|\b(?:todo|fixme|xxx|hack|noqa|pylint|"
+    r"eslint|nolint|mypy|"
     r"copyright|licen[cs]ed?|deprecated|spdx|rst|internal|this (?:is|was|function|method|class)|see|note|same as|alias|like|"
     r"initiali[sz]e self|not implemented|you|we|here|above|below|following|which|unused|stub|ie|eg|overridden|"
     r"subclass(?:es)?|these|"
@@ -39,7 +40,8 @@ _FEW = frozenset(_FEW_WORDS.split())
 _ACRONYM = re.compile(r"[A-Z]{2,}s?\d*$")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WHOLE_WORDS = (
-    "javascript typescript github gitlab whatsapp postgresql mysql sqlite openai chatgpt youtube macos ios pytorch "
+    "javascript typescript restructuredtext github gitlab whatsapp postgresql mysql sqlite openai chatgpt youtube "
+    "macos ios pytorch "
     "numpy oauth openid graphql mongodb websocket websockets lora dora webassembly"
 )
 _WHOLE = frozenset(_WHOLE_WORDS.split())
@@ -76,7 +78,9 @@ def clean(said: str | None) -> str | None:
     text = re.sub(r"\s+", " ", text)
     for pattern, put in _MARKUP:
         text = pattern.sub(put, text)
-    text = re.split(r"(?<=[a-z0-9'’)])[.!?](?:\s|$)|: | - | -- | — | – ", text)[0].strip(" .:,-!'")
+    text = re.split(r"(?<=[a-z0-9'’)])[.!?](?:\s|$)|[.!?]\s+(?=[A-Z][a-z]+ )|: | - | -- | — | – ", text)[0].strip(
+        " .:,-!'"
+    )
     words = text.split()
     if not 2 <= len(words) <= LONGEST_WORDS or _REFUSED.search(text) or not text[0].isalpha():
         return None
@@ -122,7 +126,8 @@ def action(said: str) -> Slots | None:
     adverb = words.pop(0) + " " if words[0] in ("recursively", "safely", "automatically", "asynchronously") else ""
     plain = plain_verb(words[0].lower()) if len(words) > 1 else None
     if plain is None or (
-        words[1] in ("of", "is", "are", "for") and words[0] not in ("look", "looks", "search", "wait", "waits")
+        words[1] in ("of", "is", "are", "for", "used", "that", "which")
+        and words[0] not in ("look", "looks", "search", "wait", "waits")
     ):
         return None  # "list of jumps" is a thing
     third = words[0].lower() != plain
@@ -133,6 +138,8 @@ def action(said: str) -> Slots | None:
         # "add handlers and filters" names things, "adds it and calls the api" does not.
         if other and following and ((word != other) == third or (word != other and following in _DETERMINERS)):
             changed = (other, third_person(other), gerund(other))
+        elif third and words[i - 1] == "and" and following in _DETERMINERS and re.search(r"[a-z]{3}[^s]s$", word):
+            changed = (word[:-1], word, gerund(word[:-1]))  # a verb that nobody listed
         else:
             changed = (word, word, word)
         for form, put in zip(forms, changed):
@@ -160,6 +167,12 @@ _CLAUSE = re.compile(
 )
 _SUBJECT = re.compile(r"(?:the|an?|this|it|there) (?:[\w-]+ ){2,}")
 _POINTS = re.compile(r"(?:it|they|this|that|those|these|other|otherwise|so|successful|necessary|needed|possible)\b")
+
+
+def many(noun: str) -> bool:
+    """Whether a noun phrase is of several things: "headers to send"."""
+    head = re.split(r" (?:of|for|to|in|on|with|from|by|used|at|per|between|as)\b", noun)[0].split()[-1:]
+    return bool(head) and head[0].endswith("s") and not head[0].endswith(("ss", "us", "is", "ous"))
 
 
 def is_clause(said: str) -> bool:
@@ -215,11 +228,14 @@ _READINGS = (
     (r"(.+?) (?:must|should|needs? to|has to|have to) not be (.+)", r"\1 is \2"),
     (r"(.+?) (?:must|should|needs? to|has to|have to) be (?:an? |one of )?(.+)", r"\1 isn't \2"),
     (r"(.+?) (?:must|should|needs? to|has to) (have|contain|match|start|end|define|specify|provide) (.+)", r"\1 doesn't \2 \3"),
-    (r"(.+?) (?:cannot|can not|can't|may not|could not|couldn't) be (.+)", r"\1 can't be \2"),
+    (r"(.+?) (?:cannot|can not|can't|may not|could not|couldn't) be (\w+ed|read|found|set|sent|written|run|made|built|"
+     r"done|both)\b(.*)",
+     r"\1 can't be \2\3"),
+    (r"(.+?) (?:cannot|can not|can't|may not) be (.+)", r"\1 is \2"),
     (r"(?:cannot|can not|can't|could not|couldn't|unable to|failed to|can 't) ([a-z]+ .+)", r"it can't \1"),
     (r"(?:failure|error|failed) ([a-z]+ing .+)", r"\1 fails"),
     (r"(?:an? |the )?(invalid|unknown|unexpected|missing|unsupported|unrecognized|duplicate|bad|illegal|malformed|empty) "
-     r"([a-z][\w' -]+)", r"the \2 is \1"),
+     r"((?!or\b|and\b)[a-z][\w' -]+)", r"the \2 is \1"),
     (r"no ([a-z][\w' -]+?) (?:(?:was|were|is|are) )?(?:currently )?(given|found|provided|supplied|specified|set|"
      r"available|configured|defined)",
      r"no \1 is \2"),
