@@ -154,7 +154,7 @@ def describe_code(
 ) -> None:
     """What a function, method, class or type is for."""
     said = clean(said)
-    if not said or name.startswith("__") or name == "main":
+    if not said or name.startswith("__") or name in ("main", "_"):
         return
     if (
         said.replace(" ", "").lower().startswith(re.sub(r"\W|_", "", name).lower())

@@ -63,7 +63,9 @@ VALUE_NOUNS_WORDS = (
     "scope realm currency unit symbol quote comment pattern root status code"
 )
 VALUE_NOUNS = frozenset(VALUE_NOUNS_WORDS.split())
-_VAGUE_WORDS = "normal total hidden max min initial current new full default base inner outer output input local"
+_VAGUE_WORDS = (
+    "read write send normal total hidden max min initial current new full default base inner outer output input local"
+)
 _VAGUE = frozenset(_VAGUE_WORDS.split())
 _SPOKEN_WORDS = (
     "id http https url sql ssl tls tcp dns css html xml ttl rss sdk cpu gpu llm jwt db ssh csv pdf by my try dry"
@@ -71,6 +73,7 @@ _SPOKEN_WORDS = (
 _SPOKEN = frozenset(_SPOKEN_WORDS.split())
 
 
+_EMPTY_WORDS = "string value name list object function class type path file flag real data dict method id"
 _EMPTY_WORDS = "string value name list object function class type path file flag real data dict method id"
 _EMPTY = frozenset(_EMPTY_WORDS.split())
 
@@ -108,7 +111,7 @@ def thing(said: str) -> str | None:
         and words[1] in ("the", "a", "an", "to", "that", "only", "all", "this")
     ):
         return None  # "instructs the kernel": a verb that nobody listed
-    if words[0].endswith("ly"):
+    if words[0].endswith("ly") or (words[0].endswith("ed") and words[1] in ("by", "in", "from", "to", "with", "when")):
         return None
     return None if words[-1] in ("to", "of", "for", "in", "with", "by", "be", "used") else name
 
@@ -156,7 +159,7 @@ def used_for(said: str) -> str | None:
 def asked_by_name(words: list[str], *, number: bool, default: bool) -> str | None:
     """The words of a name as a question for its number: ["max", "retries"] is "how many retries at most"."""
     said = " ".join(words)
-    if not number:
+    if not number or said == "size":
         return None
     if words[0] in ("max", "min") and len(words) > 1:
         limit = "at most" if words[0] == "max" else "at least"
