@@ -219,6 +219,7 @@ def test_verbs_are_inflected() -> None:
     }
     assert action("reads the file and returns it") == read == action("read the file and return it")
     assert action("list of jumps out of a loop") is None
+    assert action("stream returned by the map method") is None
     assert action("something else entirely") is None
     assert [gerund(verb) for verb in ("get", "create", "free", "copy", "stop")] == [
         "getting", "creating", "freeing", "copying", "stopping",
@@ -311,6 +312,7 @@ def test_wordings_keep_the_meaning_and_are_deterministic() -> None:
     said = {loosen("remove the folder of the cache", random.Random(seed)) for seed in range(60)}
     assert len(said) > 3
     assert all("cache" in words for words in said)
+    assert all("here" in loosen("no port is given here", random.Random(seed)).split()[4:] for seed in range(60))
     assert loosen("make a folder", random.Random(3)) == loosen("make a folder", random.Random(3))
 
 

@@ -174,9 +174,9 @@ def units_of(
         rng = random.Random(f"{group}:{file.path}:{seed}")
         limit = _limit(file.path, cap, held_out)
         qas = repository.questions(file, rng, limit, kept_lines=file.text.count("\n"), held_out=held_out)
-        qas += everyday.questions(
-            file, random.Random(f"everyday:{group}:{file.path}:{seed}"), EVERYDAY_CAP, kept_lines=file.text.count("\n")
-        )
+        again = random.Random(f"everyday:{group}:{file.path}:{seed}")
+        kept = file.text.count("\n")
+        qas += everyday.questions(file, again, EVERYDAY_CAP, kept_lines=kept, held_out=held_out)
         if qas:
             yield unit(set_name, group, file.path, file.text, qas)
 

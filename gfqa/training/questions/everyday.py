@@ -95,14 +95,14 @@ def describe_name(
 ) -> None:
     """A value whose name says in plain words what it is: MAX_RETRIES = 5 is "how many retries at most"."""
     value = (value or "").strip()
-    words = [word for word in words_of_name(name).lower().split() if not word.isdigit()]
+    words = words_of_name(name).lower().split()
     if words[:1] == ["default"]:
         words, default = words[1:], True
     if (
         not PLAIN_VALUE.match(value)
         or not words
         or any(map(is_code_word, words))
-        or any(len(word) < 3 and word != "id" for word in words)
+        or any((len(word) < 3 and word != "id") or word.isdigit() for word in words)
         or len(words) > 5
     ):
         return

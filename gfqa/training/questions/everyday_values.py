@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from gfqa.training.questions.everyday_words import bare, is_clause
@@ -49,9 +50,9 @@ PLAIN_VALUE = re.compile(
 )
 
 
-_CODE_WORDS_WORDS = "obj func args kwargs impl repr attr regex foo bar test num idx ret buf init str int abi"
-_CODE_WORDS = frozenset(_CODE_WORDS_WORDS.split())
-VALUE_NOUNS_WORDS = (
+_ABBREVIATIONS = "repl obj func args kwargs impl repr attr regex foo bar test num idx ret buf init str int abi"
+_CODE_WORDS = frozenset(_ABBREVIATIONS.split())
+_VALUE_WORDS = (
     "size length timeout limit port host hostname path file filename name dir directory folder url uri version "
     "interval count threshold level format encoding charset prefix suffix key rate width height depth mode style "
     "retries attempts days hours minutes seconds delay ttl age header domain endpoint template separator delimiter "
@@ -62,7 +63,7 @@ VALUE_NOUNS_WORDS = (
     "lifetime expiry window period tolerance temperature seed page schema table queue exchange topic namespace "
     "scope realm currency unit symbol quote comment pattern root status code"
 )
-VALUE_NOUNS = frozenset(VALUE_NOUNS_WORDS.split())
+VALUE_NOUNS = frozenset(_VALUE_WORDS.split())
 _VAGUE_WORDS = (
     "read write send normal total hidden max min initial current new full default base inner outer output input local"
 )
@@ -73,7 +74,6 @@ _SPOKEN_WORDS = (
 _SPOKEN = frozenset(_SPOKEN_WORDS.split())
 
 
-_EMPTY_WORDS = "string value name list object function class type path file flag real data dict method id"
 _EMPTY_WORDS = "string value name list object function class type path file flag real data dict method id"
 _EMPTY = frozenset(_EMPTY_WORDS.split())
 
@@ -89,9 +89,8 @@ def thing(said: str) -> str | None:
     said = re.split(
         r",? (?:that|which|where|when|if|so that|because|unless|in order|as well|set by|see|and then)\b|, ", said
     )[0]
-    if said != whole and (
-        len(bare(said).split()) < 2 or (bare(said).split()[0].lower() in _EMPTY and bare(said).split()[1] != "of")
-    ):
+    left = bare(said).split()
+    if said != whole and (len(left) < 2 or (left[0].lower() in _EMPTY and left[1] != "of")):
         return None  # "the string that is returned": what matters was cut off
     first = said.split()[0]
     said = re.sub(r"^(?:an? |the )?(?:optional|default|a default|string containing the) (?=[a-z]+ ?)", "", said)
@@ -111,6 +110,11 @@ def thing(said: str) -> str | None:
         and words[1] in ("the", "a", "an", "to", "that", "only", "all", "this")
     ):
         return None  # "instructs the kernel": a verb that nobody listed
+    if any(
+        plain_verb(word) not in (None, word) and after in ("a", "an", "the", "another")
+        for word, after in itertools.pairwise(words)
+    ):
+        return None  # "map decorates another map"
     if words[0].endswith("ly") or (words[0].endswith("ed") and words[1] in ("by", "in", "from", "to", "with", "when")):
         return None
     return None if words[-1] in ("to", "of", "for", "in", "with", "by", "be", "used") else name

@@ -130,6 +130,8 @@ def action(said: str) -> Slots | None:
         and words[0] not in ("look", "looks", "search", "wait", "waits")
     ):
         return None  # "list of jumps" is a thing
+    if words[1].endswith("ed") and words[2:3] in (["by"], ["from"], ["in"]):
+        return None  # "stream returned by it" too
     third = words[0].lower() != plain
     forms: list[list[str]] = [[plain], [third_person(plain)], [gerund(plain)]]
     for i, word in enumerate(words[1:], 1):
@@ -184,7 +186,7 @@ def told(said: str) -> tuple[str, Slots] | None:
     """What is asked of a function by its description: (kind, slots) of "tells" (a clause), "gives" or "does"."""
     match = _WHETHER.match(said)
     if match and (is_clause(match["c"]) or _SUBJECT.match(match["c"])) and not _POINTS.match(match["c"]):
-        return "everyday_tells", {"c": re.split(r",? (?:else|otherwise|false)\b", match["c"])[0]}
+        return "everyday_tells", {"c": re.split(r",? (?:else|otherwise)\b|, false\b", match["c"])[0]}
     if re.match(r"returns? (?:true|false|whether|self|none|this)\b", said, re.IGNORECASE):
         return None
     match = _GIVES.match(said)
@@ -295,10 +297,13 @@ def loosen(said: str, rng: random.Random) -> str:
     text = " ".join(words)
     if rng.random() < 0.3:
         text = re.sub(r"\b(is|are|was|were|does|do|has|have) not\b", r"\1n't", text).replace("cannot", "can't")
+    if rng.random() < 0.15:
+        # Before a noun only: "is not given" would turn into its opposite.
+        text = re.sub(
+            r"\b(the|an?) (?:specified|given|provided|current|underlying|corresponding|respective) ", r"\1 ", text
+        )
     if rng.random() < 0.2:
         text = re.sub(r"\b(?:the|an?) ", "", text)
-    if rng.random() < 0.15:
-        text = re.sub(r"\b(?:specified|given|provided|current|underlying|corresponding|respective) ", "", text)
     return text
 
 
