@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from gfqa.training.questions import config_files, documentation, other_code, python_code
+from gfqa.training.questions.everyday_asking import Everyday, is_everyday
+from gfqa.training.questions.everyday_comments import commented_words
+from gfqa.training.questions.everyday_docs import documented_words
+from gfqa.training.questions.everyday_python import python_words
 from gfqa.training.questions.facts import FileFacts, Finder, Repository
 from gfqa.training.questions.units import Unit, cut_at_line, read_jsonl, unit
 
@@ -95,11 +99,17 @@ def read_file(path: str, text: str, finder: Finder) -> list[FileFacts]:
     if finder is python_code.python_facts:
         # The tree needs the whole file; facts behind the cut are dropped by their line.
         file = finder(path, text)
+        python_words(file)
         file.text = cut_at_line(text)
         return [file]
     if finder is documentation.documentation_facts and not is_english(text):
         return []
-    return [finder(path, cut_at_line(text))]
+    file = finder(path, cut_at_line(text))
+    if finder is documentation.documentation_facts:
+        documented_words(file)
+    else:
+        commented_words(file)
+    return [file]
 
 
 _COMMON_WORDS = frozenset(("the", "of", "to", "and", "is", "in", "for", "a", "that", "be", "are", "this", "with"))
@@ -133,6 +143,14 @@ def repository_units(
 EVERYDAY_KINDS = frozenset({"comment_value", "purpose", "purpose_where"})
 
 
+EVERYDAY_CAP = 24
+"""Questions of a file, beside the others, that describe what they ask about."""
+
+
+def _is_new(kind: str) -> bool:
+    return kind in EVERYDAY_KINDS or is_everyday(kind)
+
+
 def _limit(path: str, cap: int, held_out: bool) -> int:
     """How many questions a file gets."""
     suffix = PurePosixPath(path).suffix
@@ -147,15 +165,18 @@ def units_of(
     """Units of files that belong together; a name is asked about only where it is unique among them."""
     for file in found:
         if held_out:
-            file.facts = [fact for fact in file.facts if fact.kind not in EVERYDAY_KINDS]
+            file.facts = [fact for fact in file.facts if not _is_new(fact.kind)]
         elif _is_test(file.path):
             # Comments in tests speak of the case at hand, and nobody asks which test does what.
-            file.facts = [fact for fact in file.facts if fact.kind not in ("comment_value", "purpose", "purpose_where")]
-    repository = Repository(found)
+            file.facts = [fact for fact in file.facts if not _is_new(fact.kind)]
+    repository, everyday = Repository(found), Everyday(found)
     for file in found:
         rng = random.Random(f"{group}:{file.path}:{seed}")
         limit = _limit(file.path, cap, held_out)
         qas = repository.questions(file, rng, limit, kept_lines=file.text.count("\n"), held_out=held_out)
+        again = random.Random(f"everyday:{group}:{file.path}:{seed}")
+        kept = file.text.count("\n")
+        qas += everyday.questions(file, again, EVERYDAY_CAP, kept_lines=kept, held_out=held_out)
         if qas:
             yield unit(set_name, group, file.path, file.text, qas)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gfqa.training.questions.phrasings import say
-from gfqa.training.questions.units import Question, question
+from gfqa.training.questions.units import EVERYDAY_PREFIX, Question, question
 
 SHORTEST, LONGEST = 1, 160
 
@@ -130,7 +130,9 @@ class Repository:
         self, file: FileFacts, rng: random.Random, cap: int, *, kept_lines: int, held_out: bool = False
     ) -> list[Question]:
         """At most `cap` questions about one file, spread over the kinds by WEIGHTS, no two with the same words."""
-        usable = [fact for fact in file.facts if fact.line <= kept_lines]
+        # Everyday facts are asked by everyday_asking.
+        named = (fact for fact in file.facts if not fact.kind.startswith(EVERYDAY_PREFIX))
+        usable = [fact for fact in named if fact.line <= kept_lines]
         # Weighted sampling without replacement: the largest u^(1/w) first.
         count: dict[str, int] = defaultdict(int)
         for fact in usable:

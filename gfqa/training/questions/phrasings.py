@@ -10,9 +10,9 @@ import random
 import re
 from functools import cache
 
-from gfqa.training.questions import code_phrasings, prose_phrasings
+from gfqa.training.questions import code_phrasings, everyday_phrasings, prose_phrasings
 
-_LINES = code_phrasings.LINES | prose_phrasings.LINES
+_LINES = code_phrasings.LINES | prose_phrasings.LINES | everyday_phrasings.LINES
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 

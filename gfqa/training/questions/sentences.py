@@ -159,40 +159,55 @@ def purpose(sentence: str) -> dict[str, str] | None:
     match = _VERB.match(sentence.rstrip(". "))
     if not match or match[1] in _NOT_VERBS or len(match[2].split()) < 2 or len(sentence) > 110:
         return None
-    verb, rest = match[1].lower(), match[2]
+    plain, rest = plain_verb(match[1].lower()), match[2]
+    if plain is None:
+        return None
+    return {"d": plain + rest, "s": third_person(plain) + rest}
+
+
+def plain_verb(verb: str) -> str | None:
+    """The plain form of a known verb in the imperative or the third person, lower case; None for other words."""
+    plain = verb
     if verb.endswith("s") and not verb.endswith(("ss", "us")):
-        third = verb
         plain = verb[:-2] if verb.endswith(("shes", "ches", "sses", "xes", "zes")) else verb[:-1]
         if verb.endswith("ies"):
             plain = verb[:-3] + "y"
-    else:
-        plain = verb
-        if verb.endswith(("sh", "ch", "ss", "x", "z")):
-            third = verb + "es"
-        elif verb.endswith("y") and verb[-2] not in "aeou":
-            third = verb[:-1] + "ies"
-        else:
-            third = verb + "s"
-    if plain not in _PLAIN_VERBS:
-        return None
-    return {"d": plain + rest, "s": third + rest}
+    return plain if plain in _PLAIN_VERBS else None
+
+
+def third_person(plain: str) -> str:
+    """The third person of a plain verb."""
+    if plain.endswith(("sh", "ch", "ss", "x", "z")):
+        return plain + "es"
+    if plain.endswith("y") and plain[-2] not in "aeou":
+        return plain[:-1] + "ies"
+    return plain + "s"
 
 
 _PLAIN_VERBS_WORDS = """
-accept access acquire activate add adjust allow analyze append apply assert assign attach authenticate begin bind block
-build cache calculate call cancel change check choose clean clear close collect combine compare compile compress compute
-configure confirm connect construct consume convert copy count create decode decompress decrypt define delete describe
-deserialize detect determine disable discard display divide download drop emit enable encode encrypt enforce ensure enter
-estimate evaluate execute exit expand export expose extend extract fetch fill filter find finish flatten flush force
-format forward gather generate get give group handle hash hide identify ignore import include increment index infer
-initialize insert inspect install invoke iterate join keep launch limit link list listen load locate lock log look make
-manage map mark match measure merge modify monitor move normalize notify obtain open order override pack pad parse
-partition pass patch perform pop populate prepare prevent print process produce provide publish pull push put query queue
-raise read rebuild receive record redirect reduce refresh register release reload remove rename render reorder replace
-report represent request require reset resize resolve restore restrict retrieve return reverse rewrite roll rotate round
-run sample save scale scan schedule search select send serialize serve set show shuffle shut simplify skip sleep sort
-split start stop store stream strip submit subscribe sum support swap switch synchronize tag take test throw toggle
-tokenize trace track train transform translate traverse trigger trim truncate try turn unlock unpack unregister update
-upgrade upload use validate verify visit wait walk warn wrap write yield
+abort accept access accumulate acknowledge acquire activate add adjust advance align allow analyze animate append
+apply archive arrange ask assemble assert assign assist attach authenticate authorize await backup balance begin bind
+block bootstrap broadcast buffer build bundle bypass cache calculate call cancel canonicalize capture carry cast
+change check choose classify clean clear clip clone close cluster coerce collect combine commit communicate compare
+compile complete compose compress compute concatenate configure confirm connect construct consume convert copy correct
+count cover crawl create customize decide decode decompress decorate decrypt deduplicate defer define delay delete
+denote depend deploy derive describe deserialize destroy detect determine disable discard dispatch display distribute
+divide download drain draw drive drop dump duplicate edit embed emit emphasize emulate enable encode encrypt enforce
+ensure enter escape estimate evaluate execute exit expand expire export expose extend extract fail fetch fill filter
+find finish flatten flush force format forward freeze gather generate get give group guess hand handle hash hide hold
+identify ignore implement import include increment index infer initialize inject insert inspect install intercept
+interpret intersect introduce invoke iterate join keep kill launch limit link list listen load locate lock log look
+lower make manage map mark mask match measure merge mock modify monitor mount move mutate negotiate normalise
+normalize notify obey obtain open optimize order override pack pad parse partition pass patch perform persist ping pop
+populate prefer prepare preserve prevent print probe process produce prompt propagate provide prune publish pull push
+put quantize query queue quote raise read rebuild receive record recover recreate redirect reduce refresh register
+reject release reload remove rename render reorder repeat rephrase replace reply report represent request require
+reserve reset resize resolve respond restore restrict resume retain retrieve retry return reuse reverse revert rewind
+rewrite roll rotate round run sample save scale scan schedule scroll search seek select send serialize serve set shift
+show shuffle shut sign simplify simulate skip sleep slice sort spawn split start stop store stream strip submit
+subscribe sum support suppress swap switch synchronize tag take talk tell terminate test throw toggle tokenize touch
+trace track train transfer transform translate transmit transpose traverse treat trigger trim truncate trust try turn
+unescape unlock unmount unpack unquote unregister unset unwrap update upgrade upload use validate verify visit wait
+wake walk warn weigh wrap write yield zip
 """
 _PLAIN_VERBS = frozenset(_PLAIN_VERBS_WORDS.split())

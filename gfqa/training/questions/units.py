@@ -18,18 +18,33 @@ Unit = dict[str, Any]
 
 MAX_TEXT = 24_000
 
+EVERYDAY_PREFIX = "everyday_"
+"""Kinds of questions that describe their subject; one that ends in _back has its answer before the describing words."""
+
+_EVERYDAY_WORDS = "does gives tells thing error says default quantity_default whether value quantity name sets"
+_EVERYDAY = _EVERYDAY_WORDS.split()
+
 # Kinds whose answer stands before the words the question names. A causal reader has made the keys of such an answer
 # before it saw the clue, so these are the hard ones: the packer may want fewer of them.
 BACKWARD_KINDS = frozenset(
     {
         *("where", "imported_by", "doc_to_name", "method_of", "raised_by", "decorator", "kv_reverse", "purpose"),
         *("purpose_where", "with_what", "asked_back", "needle_before", "kv_before", "record_before", "table_row"),
+        *(f"{EVERYDAY_PREFIX}{kind}_back" for kind in _EVERYDAY),
     }
 )
 
-# Kinds about prose: another paragraph may answer them too, where a name in code is unique in its repository.
+# Kinds about prose: another paragraph may answer them too, where a name in code is unique in its repository. So are the
+# everyday ones that ask for a name of its own; a value or a common exception stands in many files and says nothing there.
 PROSE_KINDS = frozenset(
-    {"span", "sentence", "heading", "list_item", "how", "with_what", "what_if", "what_is", "asked", "recurring"}
+    {
+        *("span", "sentence", "heading", "list_item", "how", "with_what", "what_if", "what_is", "asked", "recurring"),
+        *(
+            f"{EVERYDAY_PREFIX}{kind}{end}"
+            for kind in ("does", "gives", "tells", "thing", "says", "name", "sets")
+            for end in ("", "_back")
+        ),
+    }
 )
 
 
