@@ -19,7 +19,7 @@ from gfqa.errors import UsageError
 from gfqa.tokenizer import Tokenizer
 from gfqa.training.pool import Maker, Pool, Unit
 from gfqa.training.questions.places import TokenPlaces, clue_words, mention, occurrences
-from gfqa.training.questions.units import PROSE_KINDS, Question
+from gfqa.training.questions.units import EVERYDAY_PREFIX, PROSE_KINDS, Question
 
 Row = dict[str, np.ndarray]
 Vary = Callable[[str, random.Random], str]
@@ -41,6 +41,8 @@ class PassageShape:
     per_context: int = 8
     most_of_document: int = 4
     """Questions of one document in a row."""
+    everyday: float = 2.0
+    """How much likelier a question is taken that does not name what it asks about: few do not, and users seldom do."""
     passage: int = 320
     unanswerable: float = 0.4
     elsewhere: float = 0.25
@@ -75,7 +77,7 @@ def passage_row(
             break
         units = (made(rng) if made is not None else []) or [pool.seed(rng)]
         for unit in units:
-            for qa in rng.sample(unit.qas, min(len(unit.qas), shape.most_of_document)):
+            for qa in _some(unit.qas, shape, rng):
                 answer = None if row.full else answer_of(unit, qa, rng)
                 if answer is None:
                     continue
@@ -98,6 +100,14 @@ def passage_row(
     if not row.full:
         raise UsageError("The units have next to no question whose answer stands in their text.")
     return row.arrays()
+
+
+def _some(qas: list[Question], shape: PassageShape, rng: random.Random) -> list[Question]:
+    """At most `most_of_document` of a document's questions."""
+    weights = [shape.everyday if qa["kind"].startswith(EVERYDAY_PREFIX) else 1.0 for qa in qas]
+    # Drawn without putting back, each by its weight (Efraimidis and Spirakis, 2006).
+    drawn = sorted(zip((rng.random() ** (1 / weight) for weight in weights), range(len(qas))), reverse=True)
+    return [qas[number] for _, number in drawn[: shape.most_of_document]]
 
 
 def answer_of(unit: Unit, qa: Question, rng: random.Random) -> Answer | None:

@@ -19,7 +19,7 @@ from gfqa.training.data import Rows
 from gfqa.training.forward import Forward
 from gfqa.training.optimizer import OptimizerConfig
 from gfqa.training.packs import UnitFiles
-from gfqa.training.passage_rows import PassageShape, _swapped, answer_of, passage_row
+from gfqa.training.passage_rows import PassageShape, _some, _swapped, answer_of, passage_row
 from gfqa.training.pool import Pool, unit_of
 from gfqa.training.questions.units import question, unit
 from gfqa.training.rows import RowShape
@@ -195,3 +195,14 @@ def test_a_passage_whose_path_is_the_answer_shows_what_is_asked_about(
     row = rows_of(pool, PassageShape(length=192, per_context=8, passage=64, unanswerable=0.0), 1)[0]
     passages = [pool.tokenizer.decode(ids[n:].tolist()) for ids, n in zip(row["ids"], row["asked"], strict=True)]
     assert sum("compute" in passage for passage in passages) >= 5
+
+
+def test_questions_without_names_are_taken_more_often() -> None:
+    qas = [{"kind": "constant"}] * 8 + [{"kind": "everyday_value"}] * 2
+    rng, shape = random.Random(0), PassageShape(most_of_document=2, everyday=2.0)
+    drawn = [qa["kind"] for _ in range(2000) for qa in _some(qas, shape, rng)]
+    assert len(drawn) == 4000
+    share = drawn.count("everyday_value") / 4000
+    # Two of ten, twice as likely each: about a third of the first draw.
+    assert 0.28 < share < 0.37
+    assert len(_some(qas[:1], shape, rng)) == 1
