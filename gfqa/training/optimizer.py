@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 MATRIX = re.compile(r"blocks\.\d+\.(att\.(receptance|key|value|gate|query|output)|ffn\.(key|receptance|value))\.weight")
@@ -153,3 +154,25 @@ class Optimizer:
         torch._foreach_add_(self.master, update_list)
         self.publish()
         return norm
+
+
+def average_gradients(parameters: Sequence[Tensor], world: int) -> None:
+    """All-reduce the gradients of every rank, as one buffer a dtype."""
+    if world == 1:
+        return
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for p in parameters:
+        if p.grad is None:
+            p.grad = torch.zeros_like(p)
+        by_dtype.setdefault(p.grad.dtype, []).append(p.grad)
+    for gradients in by_dtype.values():
+        flat = torch.cat([g.flatten() for g in gradients])
+        if flat.is_cuda:
+            dist.all_reduce(flat, op=dist.ReduceOp.AVG)
+        else:
+            dist.all_reduce(flat)
+            flat /= world
+        offset = 0
+        for g in gradients:
+            g.copy_(flat[offset : offset + g.numel()].view_as(g))
+            offset += g.numel()

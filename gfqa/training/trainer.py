@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,65 +19,20 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gfqa.errors import ModelError
-from gfqa.model.checkpoint import build, place
-from gfqa.model.config import ModelConfig
-from gfqa.model.init import init_weights
-from gfqa.model.language_model import LanguageModel
 from gfqa.training.config import TrainConfig
 from gfqa.training.data import KINDS, Batches, Rows
 from gfqa.training.forward import Forward, Marked, Spans
 from gfqa.training.held import HeldPassages, HeldQuestions
 from gfqa.training.meter import Meter, Work, peak_of
-from gfqa.training.optimizer import Optimizer
+from gfqa.training.optimizer import Optimizer, average_gradients
+from gfqa.training.schedule import rate_factor, shares
+from gfqa.training.start import new_model
 from gfqa.training.teacher import Teacher
-from gfqa.training.weights import MEGABYTE, load_shards, load_weights, save_shards, weights_of
+from gfqa.training.weights import MEGABYTE, load_shards, save_shards, weights_of
 
 Emit = Callable[[dict[str, Any]], None]
 HELD = (("questions", "held", HeldQuestions), ("passages", "held-passages", HeldPassages))
 """What of a held set is measured where there are rows of this kind, the rows it is measured in, and how."""
-
-
-def rate_factor(config: TrainConfig, step: int, progress: float) -> float:
-    """Warm-up by steps, then constant, then linear to `final_factor` over the last `cooldown` of the phase."""
-    falling = min(1.0, (1 - progress) / max(config.cooldown, 1e-9))
-    factor = config.final_factor + (1 - config.final_factor) * max(falling, 0.0)
-    return config.peak_factor * factor * min(1.0, (step + 1) / max(config.warmup_steps, 1))
-
-
-def shares(config: TrainConfig, progress: float) -> dict[str, float]:
-    """The share of steps on each kind of rows at this point of the phase, 0..1 each and 1 together."""
-
-    def moved(start: float, end: float | None) -> float:
-        return start if end is None else start + (end - start) * min(progress, 1.0)
-
-    asked = {
-        "language": moved(config.language_share, config.language_share_end) if config.language_rows else 0.0,
-        "passages": moved(config.passage_share, config.passage_share_end) if config.passage_rows else 0.0,
-    }
-    rest = 1 - sum(asked.values())
-    if config.question_rows:
-        return {**asked, "questions": max(rest, 0.0)}
-    # Without question rows the others share all.
-    if config.language_rows:
-        return {**asked, "language": 1 - asked["passages"], "questions": 0.0}
-    return {"language": 0.0, "passages": 1.0, "questions": 0.0}
-
-
-def new_model(config: TrainConfig, device: torch.device) -> LanguageModel:
-    """The model of a phase, bfloat16 weights on a GPU: from `start`, or initialised."""
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    shape = ModelConfig.from_dict(config.model)
-    model = init_weights(LanguageModel(shape), config.seed)
-    if config.start:
-        tensors = load_weights(Path(config.start))
-        # Weights from before there was a pointer get a new one.
-        new = {name: p for name, p in model.named_parameters() if name.startswith("pointer.")}
-        model = build(shape, new | tensors)
-    else:
-        if shape.tie_embeddings:
-            # The same matrix is the head: logits need a scale that the tiny embeddings of the reference lack.
-            torch.nn.init.normal_(model.emb.weight, std=0.02)
-    return place(model, device, dtype).train().requires_grad_(True)
 
 
 class Trainer:
@@ -353,25 +308,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def average_gradients(parameters: Sequence[Tensor], world: int) -> None:
-    """All-reduce the gradients of every rank, as one buffer a dtype."""
-    if world == 1:
-        return
-    by_dtype: dict[torch.dtype, list[Tensor]] = {}
-    for p in parameters:
-        if p.grad is None:
-            p.grad = torch.zeros_like(p)
-        by_dtype.setdefault(p.grad.dtype, []).append(p.grad)
-    for gradients in by_dtype.values():
-        flat = torch.cat([g.flatten() for g in gradients])
-        if flat.is_cuda:
-            dist.all_reduce(flat, op=dist.ReduceOp.AVG)
-        else:
-            dist.all_reduce(flat)
-            flat /= world
-        offset = 0
-        for g in gradients:
-            g.copy_(flat[offset : offset + g.numel()].view_as(g))
-            offset += g.numel()

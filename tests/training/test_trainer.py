@@ -18,7 +18,8 @@ from gfqa.training.config import TrainConfig, load_config
 from gfqa.training.loop import train
 from gfqa.training.optimizer import OptimizerConfig, shipped_form
 from gfqa.training.rows import RowShape
-from gfqa.training.trainer import Trainer, rate_factor
+from gfqa.training.schedule import rate_factor
+from gfqa.training.trainer import Trainer
 from gfqa.training.weights import load_shards, load_weights
 
 from .kit import MODEL, add_word_pieces, opened, tiny_teacher
