@@ -34,8 +34,9 @@ def is_held(group: str) -> bool:
 
 
 def held_shape(shape: RowShape) -> RowShape:
-    """The rows of the measurement: those of training, undisturbed, half of the questions read again."""
-    asking = dataclasses.replace(shape.asking, unanswerable=0.0, wrong_passage=0.0, reread=0.5, backward=1.0)
+    """The rows of the measurement: those of training, undisturbed, half of the questions read again where any are."""
+    again = 0.5 if shape.asking.reread else 0.0
+    asking = dataclasses.replace(shape.asking, unanswerable=0.0, wrong_passage=0.0, reread=again, backward=1.0)
     return dataclasses.replace(shape, vary=0.0, noise=0.0, asking=asking)
 
 

@@ -113,3 +113,9 @@ def test_a_set_of_which_no_group_is_kept_out_is_refused(config, monkeypatch):
     monkeypatch.setattr(held, "HELD_ONE_IN", 1 << 60)
     with pytest.raises(UsageError, match="no units of the groups of squad"):
         Rows(config, "held:squad", 0)[0]
+
+
+def test_what_is_not_trained_is_not_measured(config):
+    for share, again in ((0.45, 0.5), (0.0, 0.0)):
+        config.row_shape.asking.reread = share
+        assert held.held_shape(config.row_shape).asking.reread == again
