@@ -108,10 +108,9 @@ def _says_something(text: str) -> bool:
 
 def passage(memory: Memory, span: Span) -> list[int]:
     """Ids of the document's header and of its window around the span."""
-    entry, begin = memory.origins[span.chain].entry, memory.starts[span.chain]
-    ids = memory.ids[begin : begin + entry.n_tokens].tolist()
-    low, high = window(memory, span)
-    return [*ids[: entry.header_tokens], *ids[low:high]]
+    begin, (low, high) = memory.starts[span.chain], window(memory, span)
+    header = memory.ids[begin : begin + memory.origins[span.chain].entry.header_tokens]
+    return [*header.tolist(), *memory.ids[begin + low : begin + high].tolist()]
 
 
 def _text(memory: Memory, span: Span) -> str:

@@ -16,9 +16,18 @@ MOST_BYTES = 32_000_000
 
 
 def release(weights: Path, model: dict[str, Any], tokenizer: Path, out: Path) -> dict[str, int]:
-    """Write the folder; returns the bytes of each file and their total. Raises GfqaError where that is too much to ship."""
+    """Write the folder; returns the bytes of each file and their total. Raises GfqaError where that is too much to ship,
+    and for a pointer that no phase has trained.
+    """
     config = ModelConfig.from_dict(model)
-    save_model(build(config, load_weights(weights)), out, quantise=True)
+    made = build(config, load_weights(weights))
+    if config.pointer_width and not made.pointer.key.weight.any():
+        # It begins at nothing, and only passage rows take it from there: answers would be spans drawn at random.
+        raise GfqaError(
+            f"The pointer of {weights} was never trained.",
+            hint="Train with passage_rows, or set model.pointer_width=0.",
+        )
+    save_model(made, out, quantise=True)
     target = out / config.tokenizer
     if target.resolve() != tokenizer.resolve():
         shutil.copyfile(tokenizer, target)

@@ -144,13 +144,11 @@ def test_the_projections_are_used_and_begin_at_nothing(model: LanguageModel) -> 
 
 
 def test_a_model_folder_keeps_it(model: LanguageModel, tmp_path: Path) -> None:
-    save_model(model, tmp_path, quantise=True)
+    save_model(model, tmp_path)
     again = load_model(tmp_path)
     assert again.config.pointer_width == 8
     ids, asked, length = chains(2, 40)
-    torch.testing.assert_close(
-        point(again, ids, asked, length).answerable, point(model, ids, asked, length).answerable, atol=1.0, rtol=0.2
-    )
+    assert torch.equal(point(again, ids, asked, length).answerable, point(model, ids, asked, length).answerable)
 
 
 def test_only_models_that_read_twice_have_one() -> None:

@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from gfqa.errors import UsageError
+from gfqa.errors import GfqaError, UsageError
+from gfqa.model.config import ModelConfig
+from gfqa.model.init import init_weights
+from gfqa.model.language_model import LanguageModel
 from gfqa.training.questions.units import write_jsonl
+from gfqa.training.release import release
 from gfqa.training.run import run
+from gfqa.training.weights import save_shards
 
 from .kit import MODEL, TOKENIZER, articles, prose
 
@@ -84,3 +90,18 @@ def test_articles_are_not_what_is_asked_here() -> None:
     # The kit's articles differ from each other, or the checks for near-copies would mean nothing.
     texts = [unit["text"] for unit in articles()]
     assert len({text[:200] for text in texts}) == len(texts)
+
+
+def test_a_pointer_that_no_phase_has_trained_is_not_released(tmp_path: Path) -> None:
+    shape = MODEL | {"pointer_width": 8, "reread_tokens": 64}
+    model = init_weights(LanguageModel(ModelConfig.from_dict(shape)))
+    for trained in (False, True):
+        if trained:
+            torch.nn.init.normal_(model.pointer.key.weight)
+        save_shards(model.named_parameters(), tmp_path / "weights", {}, 1 << 24)
+        if trained:
+            assert release(tmp_path / "weights", shape, TOKENIZER, tmp_path / "out")["total"] > 0
+        else:
+            with pytest.raises(GfqaError, match="was never trained"):
+                release(tmp_path / "weights", shape, TOKENIZER, tmp_path / "out")
+            assert not (tmp_path / "out").exists()
