@@ -58,13 +58,11 @@ class Rows(Dataset[Row]):
         return language_row(stream, begins, self.config.language_length, rng, self.config.cut_share)
 
     def _asked(self, rng: random.Random) -> Row:
-        config, shape = self.config, self.config.row_shape
+        shape = self.config.row_shape
         if self._held:
             shape = held_shape(shape)
         pool, made = self._pool()
-        return question_row(
-            pool, shape, pool.tokenizer, rng, self._put(shape.vary), made, config.model.get("reread_copies", 1)
-        )
+        return question_row(pool, shape, pool.tokenizer, rng, self._put(shape.vary), made)
 
     def _passages(self, rng: random.Random) -> Row:
         shape = self.config.passage_shape

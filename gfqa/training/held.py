@@ -1,7 +1,7 @@
 """Questions of groups that are kept out of training: whether what is learnt holds for articles and repositories never seen.
 
-The same rows every time, of the groups kept out alone: at first sight and with the passage read again, every question with
-an answer in its context, as it was written and over text as it stands.
+The same rows every time, of the groups kept out alone: every question with an answer in its context, as it was written and over
+text as it stands.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from gfqa.training.rows import RowShape
 
 HELD_ONE_IN = 30
 """Of this many groups of a held set one is kept out."""
-FIRST_SIGHT = 128
-"""Tokens of a question chain before its answer, at most, where no passage is read again."""
 
 Ask = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
 """A batch of question rows -> (-log p of every target [B, Tq], whether the most likely token was another one, bool
@@ -34,9 +32,8 @@ def is_held(group: str) -> bool:
 
 
 def held_shape(shape: RowShape) -> RowShape:
-    """The rows of the measurement: those of training, undisturbed, half of the questions read again where any are."""
-    again = 0.5 if shape.asking.reread else 0.0
-    asking = dataclasses.replace(shape.asking, unanswerable=0.0, wrong_passage=0.0, reread=again, backward=1.0)
+    """The rows of the measurement: those of training, undisturbed, every question with an answer."""
+    asking = dataclasses.replace(shape.asking, unanswerable=0.0, backward=1.0)
     return dataclasses.replace(shape, vary=0.0, noise=0.0, asking=asking)
 
 
@@ -77,8 +74,8 @@ class HeldQuestions(_HeldRows):
     """How many questions of one set a model answers without a wrong token, in question rows."""
 
     def measure(self, ask: Ask, device: torch.device) -> dict[str, float]:
-        """questions; exact and loss (nats a question) at first sight, and the same of those read again."""
-        sums = torch.zeros(2, 3, dtype=torch.float64, device=device)
+        """questions; exact: share of them; loss: nats a question."""
+        sums = torch.zeros(3, dtype=torch.float64, device=device)
         for batch in self._made():
             batch = {name: t.to(device) for name, t in batch.items()}
             losses, wrong = ask(batch)
@@ -88,22 +85,13 @@ class HeldQuestions(_HeldRows):
                 slots.scatter_add(1, torch.where(counted, chain, 0), value.float() * counted)
                 for value in (counted, wrong, losses)
             )
-            at = torch.arange(chain.shape[1], device=device).expand(chain.shape)
-            before = torch.where(counted, at - chain, chain.shape[1])
-            first = torch.full_like(slots, chain.shape[1]).scatter_reduce(
-                1, torch.where(counted, chain, 0), before.float(), "amin"
-            )
-            for form, chosen in enumerate((first < FIRST_SIGHT, first >= FIRST_SIGHT)):
-                chosen = chosen & (asked > 0)
-                sums[form] += torch.stack((chosen.sum(), (chosen & (missed == 0)).sum(), cost[chosen].sum())).double()
+            chosen = asked > 0
+            sums += torch.stack((chosen.sum(), (chosen & (missed == 0)).sum(), cost[chosen].sum())).double()
         if self._world > 1:
             dist.all_reduce(sums)
-        (first_n, first_exact, first_cost), (again_n, again_exact, again_cost) = sums.tolist()
+        n, exact, cost_sum = sums.tolist()
         return {
-            "questions": int(first_n),
-            "exact": round(first_exact / max(first_n, 1), 4),
-            "loss": round(first_cost / max(first_n, 1), 4),
-            "reread": int(again_n),
-            "reread_exact": round(again_exact / max(again_n, 1), 4),
-            "reread_loss": round(again_cost / max(again_n, 1), 4),
+            "questions": int(n),
+            "exact": round(exact / max(n, 1), 4),
+            "loss": round(cost_sum / max(n, 1), 4),
         }

@@ -1,8 +1,7 @@
 """Packed training rows from token streams and question units.
 
 Language rows are windows of the token stream; a share of them is cut into pieces that begin from nothing, the shipped form.
-Question rows hold several contexts: documents (each a chain), then question chains that see their own context only, or,
-where a passage is read again, the passage's own document.
+Question rows hold several contexts: documents (each a chain), then question chains that see their own context only.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gfqa.answer.prompt import answer_ids, question_ids, reread_ids
+from gfqa.answer.prompt import answer_ids, question_ids
 from gfqa.tokenizer import Tokenizer
-from gfqa.training.asking import Asked, AskingShape, asked_of, surroundings
+from gfqa.training.asking import Asked, AskingShape, asked_of
 from gfqa.training.packs import CHUNK
 from gfqa.training.pool import ContextShape, Maker, Pool, Unit, compose
 from gfqa.training.questions.units import PROSE_KINDS
 
 LONGEST_QUESTION = 16 * CHUNK
-"""Tokens of a question chain with its passage, twice perhaps, and answer."""
+"""Tokens of a question chain with its answer at most."""
 
 Row = dict[str, np.ndarray]
 Vary = Callable[[str, random.Random], str]
@@ -66,19 +65,10 @@ class RowShape:
 
 
 def question_row(
-    pool: Pool,
-    shape: RowShape,
-    tokenizer: Tokenizer,
-    rng: random.Random,
-    vary: Vary,
-    made: Maker | None,
-    copies: int = 1,
+    pool: Pool, shape: RowShape, tokenizer: Tokenizer, rng: random.Random, vary: Vary, made: Maker | None
 ) -> Row:
-    """One packed question row: ids, starts [Td + Tq], targets [Tq] and the arrays of `forward.Spans`.
-
-    copies: of a passage that is read again (`ModelConfig.reread_copies`).
-    """
-    filling = _Filling(shape, tokenizer, copies)
+    """One packed question row: ids, starts [Td + Tq], targets [Tq] and the arrays of `forward.Spans`."""
+    filling = _Filling(shape, tokenizer)
     while filling.position + shape.smallest_context <= shape.documents and filling.slot + CHUNK <= shape.questions:
         room = shape.documents - filling.position
         # Log-uniform sizes: one paragraph as often as a whole row.
@@ -90,12 +80,12 @@ def question_row(
         if shape.noise:
             context.units[:] = [_noisy(unit, shape.noise, rng) for unit in context.units]
         first = filling.position
-        places = filling.read(context.units)
+        filling.read(context.units)
         share = max(
             shape.least_questions, round(shape.questions / CHUNK * (filling.position - first) / shape.documents)
         )
         for asked in asked_of(pool, context, share, shape.asking, rng):
-            filling.ask(asked, vary(asked.question, rng), first, places)
+            filling.ask(asked, vary(asked.question, rng), first)
     return filling.row()
 
 
@@ -116,8 +106,7 @@ def _noisy(unit: Unit, share: float, rng: random.Random) -> Unit:
 class _Filling:
     """A question row being filled: `position` in the documents' part, `slot` in the questions' part."""
 
-    def __init__(self, shape: RowShape, tokenizer: Tokenizer, copies: int) -> None:
-        self._copies = copies
+    def __init__(self, shape: RowShape, tokenizer: Tokenizer) -> None:
         self._tokenizer, self._documents, self._questions = tokenizer, shape.documents, shape.questions
         total = shape.documents + shape.questions
         self.position = self.slot = 0
@@ -131,38 +120,27 @@ class _Filling:
         self._visible = np.ones(shape.questions, dtype=np.float32)
         self._targets = np.full(shape.questions, -1, dtype=np.int64)
 
-    def read(self, units: list[Unit]) -> dict[tuple[str, str], int]:
-        """Put documents in; returns the first position of each by its key."""
-        places = {}
+    def read(self, units: list[Unit]) -> None:
+        """Put documents in."""
         for unit in units:
             n = len(unit.ids)
             self._ids[self.position : self.position + n] = unit.ids
             self._starts[self.position] = True
             self._document[self.position : self.position + n] = True
-            places[unit.key] = self.position
             self.position += -(-n // CHUNK) * CHUNK
-        return places
 
-    def ask(self, asked: Asked, question: str, first: int, places: dict[tuple[str, str], int]) -> None:
-        """Put a question chain in that sees the documents from `first` on, or its passage's own; not if there is no room."""
-        low, high = first, self.position
-        if asked.passage is None:
-            prompt = question_ids(self._tokenizer, question)
-        else:
-            unit = asked.passage.unit
-            passage = [*unit.ids[: unit.header].tolist(), *unit.ids[asked.passage.low : asked.passage.high].tolist()]
-            prompt = reread_ids(self._tokenizer, question, passage, self._copies)
-            if asked.passage.own:
-                low, high = (places[unit.key] + at for at in surroundings(asked.passage))
+    def ask(self, asked: Asked, question: str, first: int) -> None:
+        """Put a question chain in that sees the documents from position `first` on; not if there is no room."""
+        prompt = question_ids(self._tokenizer, question)
         whole = np.asarray(prompt + answer_ids(self._tokenizer, asked.answer), dtype=np.int64)
         n, slot = len(whole) - 1, self.slot
         if n > LONGEST_QUESTION or slot + n > self._questions:
             return
         self._ids[self._documents + slot : self._documents + slot + n] = whole[:-1]
         self._starts[self._documents + slot] = True
-        self._first[slot : slot + n], self._last[slot : slot + n] = low, high
+        self._first[slot : slot + n], self._last[slot : slot + n] = first, self.position
         self._chain[slot : slot + -(-n // CHUNK) * CHUNK] = slot
-        self._visible[slot : slot + n] = self._document[low:high].sum() + np.arange(1, n + 1)
+        self._visible[slot : slot + n] = self._document[first : self.position].sum() + np.arange(1, n + 1)
         self._targets[slot + len(prompt) - 1 : slot + n] = whole[len(prompt) :]
         self.slot += -(-n // CHUNK) * CHUNK
 

@@ -15,11 +15,11 @@ from gfqa.training.config import PRESETS, load_config
 
 def test_files_and_overrides_merge(tmp_path: Path) -> None:
     first, second = tmp_path / "a.json", tmp_path / "b.json"
-    first.write_text(json.dumps({"minutes": 2, "row_shape": {"documents": 128, "asking": {"reread": 0.5}}}))
+    first.write_text(json.dumps({"minutes": 2, "row_shape": {"documents": 128, "asking": {"backward": 0.5}}}))
     second.write_text(json.dumps({"row_shape": {"questions": 256}, "set_weights": {"squad": 3}}))
     config = load_config([str(first), str(second)], ["row_shape.asking.unanswerable=0.3", "out=x/y", "compiled=false"])
     assert (config.minutes, config.row_shape.documents, config.row_shape.questions) == (2.0, 128, 256)
-    assert (config.row_shape.asking.reread, config.row_shape.asking.unanswerable) == (0.5, 0.3)
+    assert (config.row_shape.asking.backward, config.row_shape.asking.unanswerable) == (0.5, 0.3)
     assert config.set_weights == {"squad": 3.0}
     assert config.out == "x/y"
     assert config.compiled is False
@@ -29,7 +29,7 @@ def test_files_and_overrides_merge(tmp_path: Path) -> None:
     ("override", "named"),
     [
         ("minuts=3", "'minuts'"),
-        ("row_shape.asking.rereed=1", "'row_shape.asking.rereed'"),
+        ("row_shape.asking.bakward=1", "'row_shape.asking.bakward'"),
         ("minutes=soon", "minutes"),
         ("workers=2.5", "workers"),
         ("compiled=1", "compiled"),
@@ -54,13 +54,13 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
 
 def test_yaml_is_read_or_its_absence_is_said(tmp_path: Path) -> None:
     path = tmp_path / "phase.yaml"
-    path.write_text("minutes: 3\nrow_shape:\n  asking: {reread: 0.6}\n")
+    path.write_text("minutes: 3\nrow_shape:\n  asking: {backward: 0.6}\n")
     if importlib.util.find_spec("yaml") is None:
         with pytest.raises(UsageError, match="PyYAML"):
             load_config([str(path)])
     else:
         config = load_config([str(path)])
-        assert (config.minutes, config.row_shape.asking.reread) == (3.0, 0.6)
+        assert (config.minutes, config.row_shape.asking.backward) == (3.0, 0.6)
 
 
 @pytest.mark.parametrize("preset", sorted(path.stem for path in PRESETS.glob("*.json")))

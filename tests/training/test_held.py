@@ -59,8 +59,8 @@ def test_a_measurement_counts_what_is_asked_and_what_is_right(config):
     [line] = [line for line in lines if "held" in line]
     rows = Rows(config, "held:squad", 0)
     chains = sum(len(set(rows[i]["chain"][rows[i]["targets"] >= 0])) for i in (0, 1, 2, 0))
-    assert line["questions"] + line["reread"] == chains > 0
-    assert line["exact"] == line["reread_exact"] == 0.0
+    assert line["questions"] == chains > 0
+    assert line["exact"] == 0.0
     assert line["loss"] > 5
 
     def right(batch):
@@ -71,11 +71,10 @@ def test_a_measurement_counts_what_is_asked_and_what_is_right(config):
         return wrong.float(), wrong & (torch.cumsum(wrong, 1) == 1)
 
     measured = trainer._held["squad"].measure(right, torch.device("cpu"))
-    assert (measured["exact"], measured["reread_exact"], measured["loss"]) == (1.0, 1.0, 0.0)
+    assert measured == {"questions": chains, "exact": 1.0, "loss": 0.0}
     measured = trainer._held["squad"].measure(one_token_wrong, torch.device("cpu"))
-    exact = measured["questions"] * measured["exact"] + measured["reread"] * measured["reread_exact"]
-    assert round(exact) == chains - 4
-    assert max(measured["loss"], measured["reread_loss"]) > 1
+    assert round(measured["questions"] * measured["exact"]) == chains - 4
+    assert measured["loss"] > 1
 
 
 def test_a_measurement_sees_what_training_sees(config):
@@ -113,9 +112,3 @@ def test_a_set_of_which_no_group_is_kept_out_is_refused(config, monkeypatch):
     monkeypatch.setattr(held, "HELD_ONE_IN", 1 << 60)
     with pytest.raises(UsageError, match="no units of the groups of squad"):
         Rows(config, "held:squad", 0)[0]
-
-
-def test_what_is_not_trained_is_not_measured(config):
-    for share, again in ((0.45, 0.5), (0.0, 0.0)):
-        config.row_shape.asking.reread = share
-        assert held.held_shape(config.row_shape).asking.reread == again
