@@ -20,9 +20,8 @@ from gfqa.answer.sampling import Sampling
 from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, file_of, has_changed, open_memory, restricted
 from gfqa.passages import Passage, cite, closest, page_of, rank
-from gfqa.pointing import point_out
+from gfqa.pointing import can_point, point_out
 from gfqa.reader import open_model
-from gfqa.reread import can_reread, read_again
 
 __all__ = [
     "Answer",
@@ -57,7 +56,7 @@ def ask(
     """Answer one question; on_text receives the answer as it comes. Greedy and deterministic unless told otherwise.
 
     options: citations (at most so many, 3), max_tokens (64), reread (True: read the best passages again with the question,
-    where the model was trained for it), temperature (0), top_p (1), top_k (0), seed (None).
+    where the model has a pointer), temperature (0), top_p (1), top_k (0), seed (None).
 
     UsageError for an empty question and for sampling options that make no sense.
     """
@@ -77,7 +76,7 @@ def ask_on(
     began = time.monotonic()
     reader = memory.reader
     ids = [*unread, *_question_ids(memory, question)]
-    twice = how.reread and can_reread(memory)
+    twice = how.reread and can_point(memory)
     first = generate(
         memory.decode,
         reader.tokenizer,
@@ -149,7 +148,7 @@ class _Options:
         """How long the first look goes on: a token is enough where passages are read again, to tell where the model looks
         and how likely there is an answer.
         """
-        return 1 if self.reread and can_reread(memory) else self.max_tokens
+        return 1 if self.reread and can_point(memory) else self.max_tokens
 
 
 def _question_ids(memory: Memory, question: str) -> list[int]:
@@ -179,19 +178,8 @@ def _answer(
     if paged is not None:
         generated, score = paged[0], paged[0].score
         on_text(generated.text)
-    elif how.reread and can_reread(memory) and ranking is not None:
-        if reader.config.pointer_width:
-            second = point_out(memory, question, first.score, ranking, max_tokens=how.max_tokens, on_text=on_text)
-        else:
-            second = read_again(
-                memory,
-                question,
-                first.score,
-                ranking,
-                max_tokens=how.max_tokens,
-                on_text=on_text,
-                sampling=how.sampling,
-            )
+    elif how.reread and can_point(memory) and ranking is not None:
+        second = point_out(memory, question, first.score, ranking, max_tokens=how.max_tokens, on_text=on_text)
         score, read, passage, at = second.score, second.tokens, second.passage, second.span
         generated = second.generated or NOTHING
     elif about is not None:

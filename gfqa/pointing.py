@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from gfqa.answer import prompt
@@ -17,7 +18,6 @@ from gfqa.answer.generate import Generated
 from gfqa.memory import Memory
 from gfqa.model.pointer import Pointed, point
 from gfqa.passages import Ranking
-from gfqa.reread import Second, passage, window
 
 PASSAGES = 12
 """At most so many passages are read again. On fifty handwritten questions about psf/requests and pallets/flask the place that
@@ -25,6 +25,22 @@ answers is in the first passage of 13 of 40, among the first five of 24, among t
 FIRST = 4
 """So many of them are read together first; the others only where none of these is sure."""
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"))
+
+
+@dataclass(frozen=True)
+class Second:
+    """The second look.
+
+    generated: the answer, None where no passage gave one; passage: the number of the one that did; score: how likely it is
+    that this passage (or the best one, if none did) answers the question; tokens: read for it; span: where the answer stands,
+    None in the path.
+    """
+
+    generated: Generated | None
+    passage: int | None
+    score: float
+    tokens: int
+    span: Span | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,13 @@ class Look:
     span: float
     coverage: float
     tokens: int
+
+
+def can_point(memory: Memory) -> bool:
+    """Whether the model has a pointer. None of the chained layout has one: its questions go on from the corpus's own state,
+    where a passage has no place.
+    """
+    return memory.reader.config.pointer_width > 0
 
 
 def point_out(
@@ -112,6 +135,28 @@ def _pointed(memory: Memory, asked: int, chains: list[list[int]]) -> Pointed:
     with torch.inference_mode():
         found = point(memory.reader.model, ids.to(device), torch.full_like(lengths, asked), lengths)
     return Pointed(*(part.cpu() for part in (found.first, found.last, found.log_p, found.answerable)))
+
+
+def passage(memory: Memory, span: Span) -> list[int]:
+    """Ids of the document's header and of its window around the span."""
+    begin, (low, high) = memory.starts[span.chain], window(memory, span)
+    header = memory.ids[begin : begin + memory.origins[span.chain].entry.header_tokens]
+    return [*header.tolist(), *memory.ids[begin + low : begin + high].tolist()]
+
+
+def window(memory: Memory, span: Span) -> tuple[int, int]:
+    """About `reread_tokens` tokens of the document around the span, from a line's start if one is near: the first, the end."""
+    entry, begin = memory.origins[span.chain].entry, memory.starts[span.chain]
+    ids = np.asarray(memory.ids[begin : begin + entry.n_tokens])
+    header, width = entry.header_tokens, memory.reader.config.reread_tokens
+    middle = (span.start + span.end) // 2
+    high = min(len(ids), max(header, middle - width // 2) + width)
+    low = max(header, high - width)
+    if low > header:
+        piece = memory.reader.tokenizer.piece_bytes
+        lines = (at + 1 for at in range(low, min(low + width // 6, span.start)) if b"\n" in piece(int(ids[at])))
+        low = next(lines, low)
+    return low, high
 
 
 def trimmed(text: str) -> str:

@@ -14,7 +14,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in pa
 ENTRY = {"cli", "commands", "console", "guard", "views", "views_caches"}
 USE_CASES = {"ingest", "ask", "caches", "find", "models", "status", "training"}
 SHARED_BY_USE_CASES = {
-    *("model_folders", "shelf", "reader", "prefill", "gather", "rates", "memory", "passages", "reread", "pointing"),
+    *("model_folders", "shelf", "reader", "prefill", "gather", "rates", "memory", "passages", "pointing"),
 }
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
@@ -33,7 +33,7 @@ RANK = {
     **dict.fromkeys(PARTS, 1),
     **dict.fromkeys(PRIMITIVES, 0),
 }
-# The memory is built by prefill, both need an opened model, reading twice needs a memory: the order among the shared ones.
+# The memory is built by prefill, both need an opened model, a second look needs a memory: the order among the shared ones.
 SHARED_ORDER = [
     "model_folders",
     "shelf",
@@ -43,7 +43,6 @@ SHARED_ORDER = [
     "rates",
     "memory",
     "passages",
-    "reread",
     "pointing",
 ]
 TORCH_FREE = (
@@ -70,7 +69,6 @@ TORCH_FREE = (
     "serve/wire.py",
     "answer/result.py",
     "answer/checks.py",
-    "answer/repetition.py",
 )
 
 

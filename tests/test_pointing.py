@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from gfqa.answer import prompt
+from gfqa.answer.citations import Span
+from gfqa.answer.confidence import Confidence
 from gfqa.ask import ask
-from gfqa.memory import Memory
+from gfqa.cachestore import Store
+from gfqa.ingest import run
+from gfqa.memory import Memory, open_memory
 from gfqa.model.pointer import Pointed
 from gfqa.passages import look, rank
-from gfqa.pointing import FIRST, PASSAGES, point_out, trimmed
+from gfqa.pointing import FIRST, PASSAGES, can_point, passage, point_out, trimmed
+from gfqa.reader import open_model
 from tests.conftest import make_model
-from tests.test_reread import limited, memory_of
+
+
+def memory_of(model: Path, home: Path, folder: Path, names: Sequence[str] = ("one", "two")) -> Memory:
+    folder.mkdir()
+    for name in names:
+        (folder / f"{name}.txt").write_text("".join(f"{name} line {i}\n" for i in range(30)))
+    reader = open_model(model, "cpu")
+    run([folder], name="c", reader=reader, home=home)
+    return open_memory(reader, Store.open(home), ["c"])
+
+
+def limited(memory: Memory, **limits: float) -> Memory:
+    """The memory with a reader that asks for so much."""
+    return replace(memory, reader=replace(memory.reader, score=Confidence(**limits)))
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +47,65 @@ def memory(pointing_model: Path, home: Path, tmp_path: Path) -> Memory:
     return memory_of(pointing_model, home, tmp_path / "documents")
 
 
-def scripted(monkeypatch: pytest.MonkeyPatch, answerable: float, first: int, last: int) -> list[list[int]]:
-    """The pointer says the same of every chain; returns the chains it was asked about."""
+def scripted(
+    monkeypatch: pytest.MonkeyPatch, answerable: float | Sequence[float], first: int, last: int
+) -> list[list[int]]:
+    """The pointer says the same of every chain, but for the log odds where several are given; returns the chains it was
+    asked about.
+    """
     seen: list[list[int]] = []
 
     def found(memory: Memory, asked: int, chains: list[list[int]]) -> Pointed:
+        odds = [answerable] * len(chains) if isinstance(answerable, float) else answerable[len(seen) :][: len(chains)]
         seen.extend(chains)
         each = [torch.full((len(chains),), value) for value in (asked + first, asked + last)]
-        return Pointed(*each, torch.zeros(len(chains)), torch.full((len(chains),), answerable))
+        return Pointed(*each, torch.zeros(len(chains)), torch.tensor(odds))
 
     monkeypatch.setattr("gfqa.pointing._pointed", found)
     return seen
+
+
+def test_a_passage_is_the_header_and_whole_text_around_the_span(memory: Memory) -> None:
+    decode = memory.reader.tokenizer.decode
+    for chain in (0, 1):
+        entry, begin = memory.origins[chain].entry, memory.starts[chain]
+        text = decode(memory.ids[begin : begin + entry.n_tokens].tolist())
+        for start in (0, entry.header_tokens, 100, entry.n_tokens - 1):
+            ids = passage(memory, Span(chain, start, start + 1, 0.5))
+            header, window = ids[: entry.header_tokens], ids[entry.header_tokens :]
+            assert decode(header) == prompt.document_header(entry.path)
+            assert 0 < len(window) <= 40
+            assert decode(window) in text
+            if start >= entry.header_tokens:
+                assert text[start - 1] in decode(window)
+
+
+def test_a_second_look_counts_and_streams_its_answer_alone(memory: Memory) -> None:
+    chunks: list[str] = []
+    twice = ask(memory, "one line?", on_text=chunks.append)
+    assert can_point(memory)
+    assert twice.found
+    assert twice.tokens["reread"] > 40
+    assert twice.timing["reread"] > 0
+    assert chunks == [twice.text]
+
+
+@pytest.mark.parametrize("settings", [{"reread_tokens": 40}, {"layout": "chained"}])
+def test_without_a_pointer_the_first_look_answers(settings: dict[str, object], home: Path, tmp_path: Path) -> None:
+    memory = memory_of(make_model(tmp_path / "model", **settings), home, tmp_path / "documents")
+    assert not can_point(memory)
+    for switch in (True, False):
+        chunks: list[str] = []
+        answer = ask(memory, "which line?", max_tokens=4, reread=switch, on_text=chunks.append)
+        assert (answer.tokens["reread"], answer.tokens["generated"]) == (0, 4)
+        assert "".join(chunks) == answer.text
+
+
+def test_the_first_look_answers_where_the_second_is_switched_off(memory: Memory) -> None:
+    chunks: list[str] = []
+    once = ask(memory, "which line?", max_tokens=6, reread=False, on_text=chunks.append)
+    assert (once.tokens["reread"], once.tokens["generated"]) == (0, 6)
+    assert "".join(chunks) == once.text
 
 
 def test_an_answer_stands_in_the_document_where_it_is_cited(memory: Memory) -> None:
@@ -95,12 +164,51 @@ def test_more_passages_are_read_where_none_of_the_first_is_sure(
     assert read[1.0] >= len(hopeful) > FIRST
 
 
+def test_the_likeliest_span_is_given_where_none_is_sure(
+    pointing_model: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = memory_of(pointing_model, home, tmp_path / "many", ("one", "two", "three", "four"))
+    question, odds = "line 7", [-2.0, 0.5, -1.0, 0.0, -3.0, 4.0] + [-3.0] * (PASSAGES - 6)
+    ranking = rank(memory, question, look(memory, question))
+    numbers = ranking.order[:PASSAGES].tolist()
+    chains = scripted(monkeypatch, odds, 12, 13)
+    told: list[str] = []
+    second = point_out(limited(memory, found=0.0, sure=1.0), question, 0.3, ranking, max_tokens=8, on_text=told.append)
+    probabilities = torch.tensor(odds).sigmoid().tolist()
+    scores = [
+        Confidence().of(0.3, probability, float(ranking.evidence.coverage[number]))
+        for number, probability in zip(numbers, probabilities, strict=False)
+    ]
+    likeliest = scores.index(max(scores))
+    assert likeliest > 0
+    assert second.generated is not None
+    assert (second.passage, second.score) == (numbers[likeliest], pytest.approx(scores[likeliest]))
+    # What was less likely was never told, and every passage was read.
+    assert told == [second.generated.text]
+    assert second.tokens == sum(map(len, chains))
+    assert len(chains) == len(numbers) > FIRST
+
+
 def test_an_unlikely_span_is_not_given(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, -30.0, 5, 6)
     told: list[str] = []
-    answer = ask(memory, "line zebra", on_text=told.append)
-    assert (answer.text, answer.found, told) == ("", False, [])
-    assert 0 < answer.score < 0.25
+    for question in ("one zebra or two?", "zebra or giraffe?"):
+        answer = ask(limited(memory, found=0.25), question, on_text=told.append)
+        assert (answer.text, answer.found, answer.citations, told) == ("", False, (), [])
+        assert 0 < answer.score < 0.25
+        # What shares no word with the question is not worth reading.
+        assert (answer.tokens["reread"] > 40) == ("one" in question)
+
+
+def test_a_span_of_no_letter_or_digit_is_no_answer(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = len(prompt.document_header("one.txt"))
+    told: list[str] = []
+    dot = header - len("txt\n")
+    # The end of the header's line, the dot in the path, and that with a letter behind it.
+    for first, last, found in ((header, header, False), (dot, dot, False), (dot, dot + 1, True)):
+        scripted(monkeypatch, 9.0, first, last)
+        answer = ask(limited(memory, found=0.0, sure=0.0), "line 7", on_text=told.append)
+        assert (answer.found, told) == (found, [answer.text] if found else [])
 
 
 def test_an_answer_in_the_path_has_the_passage_as_its_place(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
-"""How likely an answer is right: the looks of the model and the words of the passage, weighed together.
+"""How likely a passage answers: both looks of the model and the words of the passage, weighed together.
 
-The weights belong to a model. `score.json` in its folder holds them (`gfqa train calibrate` fits them); a model without one has
-those of the first reader. Torch-free.
+It decides whether a second look answers (`gfqa.pointing`) and whether a page of a PDF is what was asked for; a first look that
+answers alone is scored by the model's own probability. The weights belong to a model: `score.json` in its folder holds them
+(`gfqa.evaluation.calibrate` fits them); a model without one has those of the first reader. Torch-free.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ _LARGEST = 4096
 @dataclass(frozen=True)
 class Confidence:
     """A logistic fit. first, again, coverage, span, constant: weights of what `of` takes; found: an answer less likely than
-    this is not given; sure: one as likely as this is taken without looking at further passages, and a page of a PDF, which
+    this is not given; sure: where one is as likely as this no further passages are looked at, and a page of a PDF, which
     the search alone finds, must be as likely.
 
     The defaults were fitted on 488 questions of the training side, half of whose documents were left out (articles,
-    repositories, single paragraphs); `found` was chosen on fifty handwritten questions about psf/requests and pallets/flask:
-    of 40 with an answer 5 are right instead of 1 at 0.25, of 10 without one 9 are still answered with silence.
+    repositories, single paragraphs), while the second look still wrote its answers; `found` was chosen on fifty handwritten
+    questions about psf/requests and pallets/flask. A reader with a pointer needs weights of its own.
     """
 
     first: float = 0.148
@@ -44,9 +45,9 @@ class Confidence:
     def of(self, first: float, again: float, coverage: float, span: float = 0.0) -> float:
         """Probability 0..1 that a passage answers the question.
 
-        first, again: the model's own probability of an answer, over everything and over the passage read again; coverage:
-        the share of the question's words, by weight, that the passage or its path holds; span: log p of the span that is the
-        answer, given that there is one (0 for a model without a pointer).
+        first, again: the model's own probability of an answer, over everything at first sight and, by the pointer, in the
+        passage read again with the question; coverage: the share of the question's words, by weight, that the passage or its
+        path holds; span: log p of the span that is the answer, given that there is one (0 where there is no span).
         """
         odds = self.constant + self.first * log_odds(first) + self.again * log_odds(again)
         odds += self.coverage * coverage + self.span * span

@@ -56,17 +56,6 @@ def question_ids(tokenizer: Encoder, question: str) -> list[int]:
     return tokenizer.encode(f"\n\nUser: {question}\n\nAssistant:")
 
 
-def reread_ids(tokenizer: Encoder, question: str, passage: Sequence[int], copies: int = 1) -> list[int]:
-    """The question, a passage of a document, the question again: the passage is read knowing what is asked.
-
-    passage: ids of a document chain, its header first (`document_ids`), of which the text may be any part; it stands there
-    `copies` times (Arora et al., "Just read twice", 2024: a recurrent reader knows what matters only afterwards). Needs a
-    tokenizer with control pieces.
-    """
-    asked = asking_ids(tokenizer, question)
-    return [*asked, *(id for _ in range(copies) for id in passage), *asked, tokenizer.control["a"]]
-
-
 def asking_ids(tokenizer: Encoder, question: str) -> list[int]:
     """The ids ahead of a passage's in which the pointer is to find the answer; a tokenizer with control pieces is needed."""
     return [tokenizer.control["q"], *tokenizer.encode(" " + question.strip())]

@@ -25,6 +25,15 @@ def test_the_shipped_reader_has_its_own() -> None:
     assert 0 < Confidence.load(SHIPPED).found < Confidence.load(SHIPPED).sure < 1
 
 
+def test_confidence_grows_with_each_sign_and_stays_a_probability() -> None:
+    confidence = Confidence().of
+    for first in (0.0, 0.5, 1.0):
+        for again in (0.0, 0.5, 1.0):
+            assert 0 < confidence(first, again, 0.0) < confidence(first, again, 0.9) < 1
+    assert confidence(0.2, 0.5, 0.5) < confidence(0.9, 0.5, 0.5)
+    assert confidence(0.5, 0.2, 0.5) < confidence(0.5, 0.9, 0.5)
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "[]", "{", '{"first": "a"}', '{"first": true}', '{"other": 1}', '{"first": NaN}', '{"first": 1e999}', "[" * 9999,
