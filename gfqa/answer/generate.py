@@ -87,15 +87,14 @@ def generate(
     max_tokens: int = 64,
     sampling: Sampling = GREEDY,
     on_text: Callable[[str], None] = lambda chunk: None,
-    accept: Callable[[float], bool] | None = None,
     begin: Begin | None = None,
 ) -> Generated:
     """Answer the question chain `question`, continuing `state` (None: a chain of its own): `generate_many` of one.
 
-    on_text receives the answer's text piece by piece, whole characters only. Found is what `accept` says of the first
-    token's score; without it, that another first token is likelier than <none>. begin: a quicker way to read the answer.
+    on_text receives the answer's text piece by piece, whole characters only. Found: another first token is likelier than
+    <none>. begin: a quicker way to read the answer.
     """
-    rows = [_Row(tokenizer, question, max_tokens, sampling, on_text, accept)]
+    rows = [_Row(tokenizer, question, max_tokens, sampling, on_text)]
     return _decoded(decode, rows, state, device, begin)[0]
 
 
@@ -159,7 +158,6 @@ class _Row:
         max_tokens: int,
         sampling: Sampling,
         on_text: Callable[[str], None],
-        accept: Callable[[float], bool] | None = None,
     ) -> None:
         self.unread = list(question)
         self.finished = False
@@ -173,7 +171,6 @@ class _Row:
         self._ids: list[int] = []
         self._found = True
         self._score = self._log_probability = 0.0
-        self._accept = accept
         self._pooled: Tensor | None = None
         self._looked: Tensor | None = None
 
@@ -209,7 +206,7 @@ class _Row:
             self._looked = pool_attention(attention).float().cpu()
         if not self._ids and self._none is not None:
             self._score = -math.expm1(float(row[self._none]))
-            if int(row.argmax()) == self._none if self._accept is None else not self._accept(self._score):
+            if int(row.argmax()) == self._none:
                 self._found, self.finished = False, True
                 self._pooled = self._looked
                 return

@@ -92,7 +92,7 @@ def answers(memory: Memory, max_tokens: int, *, in_place: bool) -> Generated:
     ids = memory.tokenizer.encode("What is the port?")
     begin = memory.begin if in_place else None
     return generate(memory.decode, memory.tokenizer, ids, memory.state, device=DEVICE, max_tokens=max_tokens,
-                    accept=lambda score: True, begin=begin)  # fmt: skip
+                    begin=begin)  # fmt: skip
 
 
 @pytest.mark.parametrize("form", KINDS)
@@ -256,8 +256,7 @@ def test_a_captured_answer_is_the_same(folder: Path, monkeypatch: pytest.MonkeyP
         memory = open_memory(open_model(folder, "cuda"), None, (), TEXT)
         question = memory.tokenizer.encode("What is the port?")
         found = [
-            generate(memory.decode, memory.tokenizer, question, device="cuda", max_tokens=5, accept=lambda score: True,
-                     begin=memory.begin)
+            generate(memory.decode, memory.tokenizer, question, device="cuda", max_tokens=5, begin=memory.begin)
             for _ in range(4)
         ]  # fmt: skip
         step = stepping._steps[memory.cache]
