@@ -42,7 +42,7 @@ class LoraSizes:
     gold: int = 0
 
 
-LATER = ("reread_copies", "pointer_width")
+LATER = ("pointer_width",)
 """Fields that came after the first release, whose caches carry an identity made of the others."""
 
 
@@ -78,9 +78,7 @@ class ModelConfig:
     length_scale: float | None = None
     """GOLD queries are multiplied by log(visible keys) / log(length_scale); None is the reference's constant 1."""
     reread_tokens: int = 0
-    """Tokens of a passage that the model was trained to read again with the question; 0: it was not."""
-    reread_copies: int = 1
-    """How often it stands there: in a second copy every token is read knowing the whole passage, not only what is before it."""
+    """Tokens of a passage that the pointer reads with the question; says nothing for a model without a pointer."""
     pointer_width: int = 0
     """Inner width of the pointer that answers with spans of a passage (`pointer`); 0: the model has none."""
     tokenizer: str = "tokenizer.model"
@@ -99,7 +97,6 @@ class ModelConfig:
             (self.head_size > 0 and self.n_embd % self.head_size == 0, "n_embd must be a multiple of head_size"),
             (self.dim_att in (0, self.n_embd), "dim_att must equal n_embd"),
             (self.decay_floor is None or self.decay_floor < 0, "decay_floor must be negative"),
-            (0 < self.reread_copies <= 8, "reread_copies must be from 1 to 8"),
             (0 <= self.pointer_width <= 65536, "pointer_width out of range"),
             (self.layout == "chained" or self.rope is None, "a model with RoPE cannot use the independent layout"),
         ]

@@ -17,12 +17,13 @@ def test_fields_of_later_releases_are_written_only_where_they_say_something() ->
     plain = ModelConfig(**SMALL)
     assert set(plain.to_dict()) == {f.name for f in dataclasses.fields(plain)} - set(LATER)
     assert len(plain.to_dict()) == 27
-    twice = ModelConfig(**SMALL, reread_copies=2)
-    assert twice.to_dict() == plain.to_dict() | {"reread_copies": 2}
-    for config in (plain, twice):
+    older = ModelConfig(**SMALL, layout="independent", reread_tokens=64)
+    pointing = dataclasses.replace(older, pointer_width=8)
+    assert pointing.to_dict() == older.to_dict() | {"pointer_width": 8}
+    for config in (plain, older, pointing):
         assert ModelConfig.from_dict(config.to_dict()) == config
 
 
-def test_copies_out_of_range_are_refused() -> None:
-    with pytest.raises(ModelError, match="reread_copies"):
-        ModelConfig(**SMALL, reread_copies=0)
+def test_a_pointer_out_of_range_is_refused() -> None:
+    with pytest.raises(ModelError, match="pointer_width"):
+        ModelConfig(**SMALL, layout="independent", reread_tokens=64, pointer_width=-1)
