@@ -160,16 +160,20 @@ def window(memory: Memory, span: Span) -> tuple[int, int]:
 
 
 def trimmed(text: str) -> str:
-    """An answer without what its tokens drag in at its ends: white space, commas, brackets and quotes of which the other
-    one is missing.
+    """An answer without what its tokens drag in at its ends: white space, commas, the sign before a value, brackets and
+    quotes of which the other one is missing.
     """
     while True:
-        before, text = text, text.strip().rstrip(",;:")
+        before, text = text, text.strip().lstrip(",").rstrip(",;:")
+        if text.startswith("=") and not text.startswith(("==", "=>")):
+            text = text[1:]
         for opening, closing in PAIRS:
             if text.startswith(opening) and closing not in text[1:]:
                 text = text[1:]
             if text.endswith(closing) and opening not in text[:-1]:
                 text = text[:-1]
+            if opening != closing:
+                text = text.removeprefix(closing).removesuffix(opening)
         if text == before:
             return text
 

@@ -17,11 +17,17 @@ from gfqa.evaluation.answerer import Answerer, Document
 from gfqa.evaluation.places import near, other_code, right_place, search
 from gfqa.evaluation.scoring import f1, same_code
 from gfqa.training.questions.code import read_repository, units_of
+from gfqa.training.questions.phrasings import Wording
 from gfqa.training.questions.units import Unit
 
 
 def choose(
-    root: Path, tokens: int, answerer: Answerer, seed: int = 0, haystack: Sequence[Path] = ()
+    root: Path,
+    tokens: int,
+    answerer: Answerer,
+    seed: int = 0,
+    haystack: Sequence[Path] = (),
+    wording: Wording = "held",
 ) -> tuple[list[Unit], list[Document]]:
     """(files of a repository with their held-out questions, files of other code): about `tokens` tokens in all.
 
@@ -35,7 +41,7 @@ def choose(
     room = tokens - sum(answerer.tokens(file.text) for file in found) if haystack else 0
     others = other_code(haystack, room, answerer, seed) if room > 0 else []
     group = root.name.replace("__", "/")
-    made = units_of("code", group, [*found, *others], cap=40, held_out=True, seed=seed)
+    made = units_of("code", group, [*found, *others], cap=40, wording=wording, seed=seed)
     # Workflow files are alike in all repositories, so they are not unseen.
     units = [unit for unit in made if unit["path"] in paths and not unit["path"].startswith(".github/")]
     random.Random(seed).shuffle(units)
@@ -56,6 +62,7 @@ def look_up(
     tokens: int = 20_000,
     limit: int | None = 400,
     haystack: Sequence[Path] = (),
+    wording: Wording = "held",
 ) -> dict[str, Any]:
     """Ask `limit` held-out questions of about `tokens` tokens of one repository, filled up with code of `haystack`.
 
@@ -64,7 +71,7 @@ def look_up(
     words; one of its first five), and accuracy by kind. A question for a file counts as right too if the file is cited
     first, because that is where the application shows it: `accuracy` leaves this out, `accuracy_or_cited` does not.
     """
-    units, others = choose(repository, tokens, answerer, haystack=haystack)
+    units, others = choose(repository, tokens, answerer, haystack=haystack, wording=wording)
     asked = [(unit, qa) for unit in units for qa in unit["qas"]]
     if limit is not None and limit < len(asked):
         asked = random.Random(1).sample(asked, limit)

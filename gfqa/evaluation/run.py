@@ -38,6 +38,12 @@ MEASURES: dict[str, tuple[str, Measure]] = {
             o, lambda repo, size: lookup.look_up(a, repo, size, o.limit or 400, _others(o, repo))
         ),
     ),
+    "lookup-wording": (
+        "E4a in words that nobody wrote who wrote training's (--repo)",
+        lambda a, o: _each_repository(
+            o, lambda repo, size: lookup.look_up(a, repo, size, o.limit or 400, _others(o, repo), "apart")
+        ),
+    ),
     "handwritten": (
         "E4b: questions written by hand about unseen code (--repo)",
         lambda a, o: _each_repository(

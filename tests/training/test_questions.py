@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
 
-from gfqa.training.questions import phrasings, ready
+from gfqa.training.questions import code_phrasings, phrasings, ready
 from gfqa.training.questions.code import corpus_units, repository_units
 from gfqa.training.questions.config_files import nested_facts, sectioned_facts
 from gfqa.training.questions.documentation import documentation_facts
@@ -100,20 +101,35 @@ def test_the_evaluation_asks_what_it_asked_and_training_asks_little_of_tests(tmp
     (tmp_path / "o__r/client.py").write_text(PYTHON)
     (tmp_path / "o__r/tests/test_client.py").write_text("\n".join(f"VALUE_{i} = {i}00" for i in range(40)) + "\n")
     trained, held = (
-        {unit["path"]: unit["qas"] for unit in repository_units(tmp_path / "o__r", held_out=held_out)}
-        for held_out in (False, True)
+        {unit["path"]: unit["qas"] for unit in repository_units(tmp_path / "o__r", wording=wording)}
+        for wording in ("training", "held")
     )
     assert {"purpose", "purpose_where"} <= {qa["kind"] for qa in trained["client.py"]}
     assert not {"purpose", "purpose_where"} & {qa["kind"] for qa in held["client.py"]}
     assert len(trained["tests/test_client.py"]) == 10 < len(held["tests/test_client.py"])
 
 
-def test_held_out_phrasings_share_no_template_with_training() -> None:
+@pytest.mark.parametrize("wording", ["held", "apart"])
+def test_phrasings_of_the_evaluation_share_no_template_with_training(wording: phrasings.Wording) -> None:
     for kind in phrasings.kinds():
-        train, held = phrasings.templates(kind), phrasings.templates(kind, True)
+        train, held = phrasings.templates(kind), phrasings.templates(kind, wording)
         assert len(train) > len(held) > 0
         words = [{p.lower().rstrip("?. ") for line in lines for p in phrasings.expand(line)} for lines in (train, held)]
         assert not words[0] & words[1]
+
+
+def test_lines_of_files_have_the_slots_of_their_kind() -> None:
+    for kind in code_phrasings.LINES:
+        known = {slot for line in phrasings.templates(kind, "held") for slot in re.findall(r"{(\w+)}", line)}
+        known |= {slot for line in phrasings.templates(kind) for slot in re.findall(r"{(\w+)}", line)} & {
+            "what",
+            "s",
+            "d",
+        }
+        for wording in ("training", "apart"):
+            lines = phrasings.templates(kind, wording)
+            assert lines != phrasings.templates(kind, "held")
+            assert {slot for line in lines for slot in re.findall(r"{(\w+)}", line)} <= known
 
 
 def test_slots_may_hold_braces_and_brackets() -> None:

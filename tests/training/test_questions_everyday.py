@@ -336,7 +336,7 @@ def test_units_hold_everyday_questions(tmp_path: Path) -> None:
     (folder / "tests/test_client.py").write_text(PYTHON.replace("Client", "Other"))
     (folder / "main.go").write_text(GO)
     units = {unit["path"]: unit for unit in repository_units(folder)}
-    held = {unit["path"]: unit for unit in repository_units(folder, held_out=True)}
+    held = {unit["path"]: unit for unit in repository_units(folder, wording="held")}
     for path in ("client.py", "main.go"):
         asked = [qa for qa in units[path]["qas"] if qa["kind"].startswith(EVERYDAY_PREFIX)]
         assert len(asked) > 8
@@ -357,7 +357,7 @@ def test_kinds_are_known_by_where_their_answer_stands() -> None:
     assert {kind for kind in PROSE_KINDS if kind.startswith(EVERYDAY_PREFIX)} < set(LINES)
     for kind in LINES:
         slots = {
-            slot for line in templates(kind) + templates(kind, True) for form in expand(line) for slot in _slots(form)
+            slot for line in templates(kind) + templates(kind, "held") for form in expand(line) for slot in _slots(form)
         }
         assert slots <= {"d", "s", "g", "n", "c", "q", "what"}
 

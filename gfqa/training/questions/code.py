@@ -14,6 +14,7 @@ from gfqa.training.questions.everyday_comments import commented_words
 from gfqa.training.questions.everyday_docs import documented_words
 from gfqa.training.questions.everyday_python import python_words
 from gfqa.training.questions.facts import FileFacts, Finder, Repository
+from gfqa.training.questions.phrasings import Wording
 from gfqa.training.questions.units import Unit, cut_at_line, read_jsonl, unit
 
 _FINDERS: dict[str, Finder] = {
@@ -129,14 +130,14 @@ def repository_units(
     cap: int = 48,
     files: int = 240,
     documentation_only: bool = False,
-    held_out: bool = False,
+    wording: Wording = "training",
     seed: int = 0,
 ) -> Iterator[Unit]:
     """Units of one repository; `group` is the folder's name with its owner ("owner/name")."""
     group = root.name.replace("__", "/")
     found = read_repository(root, documentation_only=documentation_only, files=files, seed=seed)
     set_name = "documentation" if documentation_only else "code"
-    yield from units_of(set_name, group, found, cap=cap, held_out=held_out, seed=seed)
+    yield from units_of(set_name, group, found, cap=cap, wording=wording, seed=seed)
 
 
 # Kinds that came after the first measurements: the evaluation goes on asking what it asked.
@@ -151,20 +152,20 @@ def _is_new(kind: str) -> bool:
     return kind in EVERYDAY_KINDS or is_everyday(kind)
 
 
-def _limit(path: str, cap: int, held_out: bool) -> int:
+def _limit(path: str, cap: int, wording: Wording) -> int:
     """How many questions a file gets."""
     suffix = PurePosixPath(path).suffix
-    if held_out:
+    if wording != "training":
         return 14 if suffix in _CONFIG or suffix in _DOCUMENTATION else cap
     return 24 if suffix in _DOCUMENTATION else 10 if suffix in _CONFIG or _is_test(path) else cap
 
 
 def units_of(
-    set_name: str, group: str, found: list[FileFacts], *, cap: int, held_out: bool = False, seed: int = 0
+    set_name: str, group: str, found: list[FileFacts], *, cap: int, wording: Wording = "training", seed: int = 0
 ) -> Iterator[Unit]:
     """Units of files that belong together; a name is asked about only where it is unique among them."""
     for file in found:
-        if held_out:
+        if wording != "training":
             file.facts = [fact for fact in file.facts if not _is_new(fact.kind)]
         elif _is_test(file.path):
             # Comments in tests speak of the case at hand, and nobody asks which test does what.
@@ -172,11 +173,11 @@ def units_of(
     repository, everyday = Repository(found), Everyday(found)
     for file in found:
         rng = random.Random(f"{group}:{file.path}:{seed}")
-        limit = _limit(file.path, cap, held_out)
-        qas = repository.questions(file, rng, limit, kept_lines=file.text.count("\n"), held_out=held_out)
+        limit = _limit(file.path, cap, wording)
+        qas = repository.questions(file, rng, limit, kept_lines=file.text.count("\n"), wording=wording)
         again = random.Random(f"everyday:{group}:{file.path}:{seed}")
         kept = file.text.count("\n")
-        qas += everyday.questions(file, again, EVERYDAY_CAP, kept_lines=kept, held_out=held_out)
+        qas += everyday.questions(file, again, EVERYDAY_CAP, kept_lines=kept, wording=wording)
         if qas:
             yield unit(set_name, group, file.path, file.text, qas)
 

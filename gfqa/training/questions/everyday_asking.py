@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from gfqa.training.questions.everyday_phrasings import SCOPES, SCOPES_HELD
 from gfqa.training.questions.everyday_words import bare, clue_names, leaks, loosen, many
 from gfqa.training.questions.facts import Fact, FileFacts
-from gfqa.training.questions.phrasings import say
+from gfqa.training.questions.phrasings import Wording, say
 from gfqa.training.questions.units import EVERYDAY_PREFIX, Question, question
 
 WORDINGS = 3
@@ -53,7 +53,7 @@ class Everyday:
                     for slots in fact.names:
                         self._answers[_key(fact.kind, slots)].add((fact.path, fact.answers[0]))
 
-    def ask(self, fact: Fact, text: str, rng: random.Random, *, held_out: bool = False) -> Question | None:
+    def ask(self, fact: Fact, text: str, rng: random.Random, *, wording: Wording = "training") -> Question | None:
         """One wording of a fact whose words are said of nothing else in the repository, else None."""
         free = [slots for slots in fact.names if len(self._answers[_key(fact.kind, slots)]) == 1]
         if not free:
@@ -68,11 +68,11 @@ class Everyday:
             said |= {name: loosen(slots[name], random.Random(seed)) for name in "dsg" if name in slots}
         if _family(fact.kind) == "gives" and "what" in slots and rng.random() < 0.5:
             said["n"] = loosen(slots["n"], rng)
-        asked = say(fact.kind, said, rng, held_out=held_out)
+        asked = say(fact.kind, said, rng, wording=wording)
         if "n" in slots and many(said["n"]):
             asked = re.sub(rf"\b([Ww]hat|[Ww]here)(?:'s| is) the (?={re.escape(said['n'])})", r"\1 are the ", asked)
         if "in" in slots:
-            form = rng.choice(SCOPES_HELD if held_out else SCOPES)
+            form = rng.choice(SCOPES if wording == "training" else SCOPES_HELD)
             asked = form.replace("{in}", slots["in"]).replace(
                 "{q}", (asked if asked[:2].isupper() else asked[:1].lower() + asked[1:]).rstrip("?. ")
             )
@@ -84,7 +84,7 @@ class Everyday:
         return question(asked, fact.answers, fact.kind, names=names, line=fact.line, **more)
 
     def questions(
-        self, file: FileFacts, rng: random.Random, cap: int, *, kept_lines: int, held_out: bool = False
+        self, file: FileFacts, rng: random.Random, cap: int, *, kept_lines: int, wording: Wording = "training"
     ) -> list[Question]:
         """At most `cap` questions about one file: every fact once before one is asked again, rare kinds first."""
         usable = [fact for fact in file.facts if is_everyday(fact.kind) and fact.line <= kept_lines]
@@ -105,7 +105,7 @@ class Everyday:
                 # What is common is not asked again and again.
                 answer = usable[i].answers[0]
                 if len(asked) < cap and not (answer in _COMMON and (round_ or rng.random() > 2 * _COMMON[answer])):
-                    qa = self.ask(usable[i], file.text, rng, held_out=held_out)
+                    qa = self.ask(usable[i], file.text, rng, wording=wording)
                     if qa and qa["q"].lower() not in asked and (not qa.get("split") or self._room(asked.values())):
                         asked[qa["q"].lower()] = qa
         return list(asked.values())

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from gfqa.training.questions.phrasings import say
+from gfqa.training.questions.phrasings import Wording, say
 from gfqa.training.questions.units import EVERYDAY_PREFIX, Question, question
 
 SHORTEST, LONGEST = 1, 160
@@ -108,7 +108,7 @@ class Repository:
                 for slots in fact.names:
                     self._answers[_key(fact.kind, slots)].update((fact.path, answer) for answer in fact.answers)
 
-    def ask(self, fact: Fact, rng: random.Random, *, held_out: bool = False) -> Question | None:
+    def ask(self, fact: Fact, rng: random.Random, *, wording: Wording = "training") -> Question | None:
         """A question whose answer is unique in the repository, or None. Names the file when it must, and sometimes when not."""
         free = [slots for slots in fact.names if len(self._answers[_key(fact.kind, slots)]) == 1]
         if free and rng.random() < 0.85:
@@ -122,12 +122,12 @@ class Repository:
                 return None
             slots, base = rng.choice(here), posixpath.basename(fact.path)
             file = base if self._basenames[base] == 1 and rng.random() < 0.6 else fact.path
-        text = say(fact.kind, slots, rng, held_out=held_out, file=file)
+        text = say(fact.kind, slots, rng, wording=wording, file=file)
         names = sorted({value for name, value in slots.items() if name != "what"} | ({file} if file else set()))
         return question(text, fact.answers, fact.kind, names=names, line=fact.line)
 
     def questions(
-        self, file: FileFacts, rng: random.Random, cap: int, *, kept_lines: int, held_out: bool = False
+        self, file: FileFacts, rng: random.Random, cap: int, *, kept_lines: int, wording: Wording = "training"
     ) -> list[Question]:
         """At most `cap` questions about one file, spread over the kinds by WEIGHTS, no two with the same words."""
         # Everyday facts are asked by everyday_asking.
@@ -150,7 +150,7 @@ class Repository:
                 break
             if taken[fact.kind] >= _MOST.get(fact.kind, cap):
                 continue
-            qa = self.ask(fact, rng, held_out=held_out)
+            qa = self.ask(fact, rng, wording=wording)
             if qa and qa["a"][0].lower() not in qa["q"].lower().split():
                 asked.setdefault(qa["q"].lower(), qa)
                 taken[fact.kind] += 1

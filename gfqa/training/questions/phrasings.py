@@ -2,6 +2,10 @@
 
 A line is a template: `[a|b]` chooses, `{slot}` is filled. Per kind every third line is held out of training and used by
 the evaluation only, so that there the wording is new as well as the repository. `say` draws one.
+
+Two files beside this module were written by people who saw neither these lines nor each other's: `wordings_more.txt` is
+training's alone, `wordings_apart.txt` the evaluation's. Lines start with the kind; none of the former says what a line of the
+evaluation says (`tests/training`).
 """
 
 from __future__ import annotations
@@ -9,10 +13,16 @@ from __future__ import annotations
 import random
 import re
 from functools import cache
+from pathlib import Path
+from typing import Literal
 
 from gfqa.training.questions import code_phrasings, everyday_phrasings, prose_phrasings
 
 _LINES = code_phrasings.LINES | prose_phrasings.LINES | everyday_phrasings.LINES
+
+Wording = Literal["training", "held", "apart"]
+"""Whose lines: what training draws from, what is held out of it, or what others wrote for the evaluation."""
+_FILES: dict[Wording, str] = {"training": "wordings_more.txt", "apart": "wordings_apart.txt"}
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 
@@ -34,10 +44,25 @@ def kinds() -> tuple[str, ...]:
 
 
 @cache
-def templates(kind: str, held_out: bool = False) -> tuple[str, ...]:
-    """The template lines of a kind: two thirds for training, every third one held out for evaluation."""
+def templates(kind: str, wording: Wording = "training") -> tuple[str, ...]:
+    """The template lines of a kind: two thirds and those of `wordings_more` for training, every third one held out; those
+    held out too where nobody wrote any apart.
+    """
     lines = [line.strip() for line in _LINES[kind].strip().splitlines()]
-    return tuple(line for i, line in enumerate(lines) if (i % 3 == 2) == held_out)
+    held = tuple(lines[2::3])
+    if wording == "training":
+        return (*(line for i, line in enumerate(lines) if i % 3 != 2), *_file(wording).get(kind, ()))
+    return _file(wording).get(kind, held) if wording == "apart" else held
+
+
+@cache
+def _file(wording: Wording) -> dict[str, tuple[str, ...]]:
+    """The lines of a file, by kind."""
+    found: dict[str, list[str]] = {}
+    for line in (Path(__file__).parent / _FILES[wording]).read_text(encoding="utf-8").splitlines():
+        kind, _, template = line.partition("\t")
+        found.setdefault(kind, []).append(template)
+    return {kind: tuple(lines) for kind, lines in found.items()}
 
 
 def expand(line: str) -> list[str]:
@@ -54,15 +79,15 @@ def _tidy(line: str) -> str:
 
 
 def say(
-    kind: str, slots: dict[str, str], rng: random.Random, *, held_out: bool = False, file: str | None = None
+    kind: str, slots: dict[str, str], rng: random.Random, *, wording: Wording = "training", file: str | None = None
 ) -> str:
     """One question of `kind` in words, about `file` if given; starts with a capital in half of the cases."""
-    line = rng.choice(templates(kind, held_out))
+    line = rng.choice(templates(kind, wording))
     while match := _CHOICE.search(line):
         line = line[: match.start()] + rng.choice(match.group(1).split("|")) + line[match.end() :]
     line = _tidy(line)
     if file is not None:
-        line = rng.choice(_FILE_FORMS_HELD if held_out else _FILE_FORMS).replace("{q}", line.rstrip("?. "))
+        line = rng.choice(_FILE_FORMS if wording == "training" else _FILE_FORMS_HELD).replace("{q}", line.rstrip("?. "))
         slots = {**slots, "file": file}
     if line[0].isalpha() and rng.random() < 0.5:
         line = line[0].upper() + line[1:]
