@@ -93,10 +93,13 @@ def ask_on(
     return _answer(memory, question, len(ids), first, how, looked, changed_documents(memory), on_text), first
 
 
-def ask_many(memory: Memory, questions: Sequence[str], **options: Any) -> list[Answer]:
+def ask_many(
+    memory: Memory, questions: Sequence[str], *, on_answered: Callable[[], None] = lambda: None, **options: Any
+) -> list[Answer]:
     """The answers of `ask` in order, sooner: questions of similar length share the passes over the whole memory.
 
-    The second look is each question's own. `timing.decode` of an answer is its share of the passes.
+    The second look is each question's own, and on_answered is called after it. `timing.decode` of an answer is its share of
+    the passes.
     """
     how = _Options.of(**options)
     reader = memory.reader
@@ -120,6 +123,7 @@ def ask_many(memory: Memory, questions: Sequence[str], **options: Any) -> list[A
         share = (time.monotonic() - began) / len(group)
         for number, first in zip(group, firsts, strict=True):
             answers[number] = _answer(memory, questions[number], len(asked[number]), first, how, share, changed)
+            on_answered()
     return [answers[number] for number in range(len(asked))]
 
 

@@ -55,17 +55,32 @@ class _Line:
     error: GfqaError | None = None
 
 
-def run(memory: Memory, lines: str, on_result: Callable[[Result], None], **options: Any) -> Outcome:
+def run(
+    memory: Memory,
+    lines: str,
+    on_result: Callable[[Result], None],
+    *,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    **options: Any,
+) -> Outcome:
     """Answer every line: a question, or an object {"id", "question", "only"} where the line starts with `{`.
 
-    only: a glob or a list of globs (gitignore syntax) on the documents' paths. options: as of `gfqa.ask.ask`; those that
-    make no sense are a UsageError, since no line could be answered.
+    on_progress: lines answered so far, of so many; results come a window of lines later. only: a glob or a list of globs
+    (gitignore syntax) on the documents' paths. options: as of `gfqa.ask.ask`; those that make no sense are a UsageError,
+    since no line could be answered.
     """
-    failed = not_found = 0
+    failed = not_found = answered = 0
+    total = sum(bool(line.strip()) for line in lines.split("\n"))
+
+    def one() -> None:
+        nonlocal answered
+        answered += 1
+        on_progress(answered, total)
+
     memories: dict[tuple[str, ...], Memory] = {(): memory}
     waiting = _lines(lines)
     while window := [_parsed(number, text) for number, text in islice(waiting, WINDOW)]:
-        for result in _answered(memories, window, options):
+        for result in _answered(memories, window, {**options, "on_answered": one}):
             failed += result.error is not None
             not_found += result.answer is not None and not result.answer.found
             on_result(result)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gfqa import ask as use_case
+from gfqa import batch
 from gfqa.answer.generate import generate, generate_many
 from gfqa.answer.prompt import question_ids
 from gfqa.cachestore import Store
@@ -113,3 +114,23 @@ def test_attention_of_a_batch_is_that_of_its_rows(tile: int, monkeypatch: pytest
         alone, alone_mass = gold_attention(q[part], k[part], v[part], memory, want_mass=True)
         torch.testing.assert_close(out[part], alone)
         torch.testing.assert_close(mass[part], alone_mass)
+
+
+def test_a_batch_says_how_far_it_is(tiny_model: Path, project: Path, home: Path) -> None:
+    said: list[tuple[int, int]] = []
+    results: list[int] = []
+    lines = "Which port?\n\nq\n" + "Who?\n" * 3
+
+    def progress(done: int, total: int) -> None:
+        said.append((done, total))
+        assert not results  # all of them are in one window
+
+    batch.run(
+        memory_of(tiny_model, project, home),
+        lines,
+        lambda r: results.append(r.line),
+        on_progress=progress,
+        max_tokens=2,
+    )
+    assert said == [(n, 5) for n in range(1, 6)]
+    assert results == [1, 3, 4, 5, 6]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -159,7 +160,7 @@ def ask(
 
                 not_found = not _context(console, find.context(memory, question, context))
             elif batch is not None:
-                outcome = _batch(console, memory, question, shape, options)
+                outcome = _batch(console, memory, question, shape, options, say)
                 not_found = outcome.not_found > 0
             else:
                 from gfqa import ask as use_case
@@ -238,8 +239,10 @@ def _opened(
     return memory
 
 
-def _batch(console: Console, memory: Memory, lines: str, shape: Format, options: dict[str, Any]) -> Outcome:
-    """Answer a batch, and show each answer or error."""
+def _batch(
+    console: Console, memory: Memory, lines: str, shape: Format, options: dict[str, Any], say: Callable[[str], None]
+) -> Outcome:
+    """Answer a batch, say how far it is, and show each answer or error."""
     from gfqa import batch as batches
 
     def show(result: Result) -> None:
@@ -250,7 +253,10 @@ def _batch(console: Console, memory: Memory, lines: str, shape: Format, options:
         else:
             (views.asked if shape is Format.text else views.vimgrep)(console, result.answer)
 
-    return batches.run(memory, lines, show, **options)
+    def progress(done: int, total: int) -> None:
+        say(f"Answering, {done:,} of {plural(total, 'question')} done…")
+
+    return batches.run(memory, lines, show, on_progress=progress, **options)
 
 
 def _shown(console: Console, answer: Answer, ready: float, shape: Format, quote: bool, streams: bool) -> bool:
