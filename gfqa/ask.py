@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gfqa.answer import checks, pages, prompt
@@ -19,8 +19,8 @@ from gfqa.answer.result import Answer, Citation
 from gfqa.answer.sampling import Sampling
 from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, file_of, has_changed, open_memory, restricted
-from gfqa.passages import Passage, cite, closest, page_of, rank
-from gfqa.pointing import can_point, point_out
+from gfqa.passages import Passage, Ranking, cite, closest, page_of, rank
+from gfqa.pointing import Second, can_point, point_out, value_question
 from gfqa.reader import open_model
 
 __all__ = [
@@ -183,9 +183,11 @@ def _answer(
         generated, score = paged[0], paged[0].score
         on_text(generated.text)
     elif how.reread and can_point(memory) and ranking is not None:
-        second = point_out(memory, question, first.score, ranking, max_tokens=how.max_tokens, on_text=on_text)
+        second, ranking = _second(memory, question, first, ranking, how.max_tokens)
         score, read, passage, at = second.score, second.tokens, second.passage, second.span
         generated = second.generated or NOTHING
+        if generated.text:
+            on_text(generated.text)
     elif about is not None:
         on_text(first.text)
     decoded = time.monotonic()
@@ -227,6 +229,22 @@ def _answer(
             "total": memory.seconds + looked + done - began,
         },
     )
+
+
+def _second(
+    memory: Memory, question: str, first: Generated, ranking: Ranking, max_tokens: int
+) -> tuple[Second, Ranking]:
+    """The second look, and the ranking that its passage is of: another one where a constant stood for the amount asked for."""
+    second = point_out(memory, question, first.score, ranking, max_tokens=max_tokens)
+    then = value_question(question, second.generated.text) if second.generated is not None else None
+    if then is None:
+        return second, ranking
+    values = rank(memory, then)
+    value = point_out(memory, then, first.score, values, max_tokens=max_tokens)
+    if value.generated is None:
+        return replace(second, tokens=second.tokens + value.tokens), ranking
+    # An amount is no surer than the name that led to it.
+    return replace(value, score=min(second.score, value.score), tokens=second.tokens + value.tokens), values
 
 
 def _page(memory: Memory, about: str) -> tuple[Generated, Citation] | None:

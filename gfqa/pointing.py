@@ -5,7 +5,8 @@ The answer stands in the document word for word, so where it stands is known, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +44,19 @@ class Second:
     span: Span | None = None
 
 
+_CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+_AMOUNT = re.compile(
+    r"\bhow (?:many|much|long|big|large|often|wide|high|far)\b|\b(?:default|limit|at most|at least)\b", re.I
+)
+_NAME = re.compile(r"\b(?:constant|variable|setting|name|named|called)\b", re.I)
+
+
 @dataclass(frozen=True)
 class Look:
     """What the pointer says of one passage.
 
     passage: its number in the ranking; text, ids: the likeliest span; at: where that stands in the document, None in the path;
-    answerable: probability that the passage answers; span: log p of the span, given that it does; coverage: the share of the
-    question's words that the passage holds; tokens: read for it.
+    answerable: probability that the passage answers; coverage: the share of the question's words that it holds; tokens: read.
     """
 
     passage: int
@@ -57,7 +64,6 @@ class Look:
     ids: tuple[int, ...]
     at: Span | None
     answerable: float
-    span: float
     coverage: float
     tokens: int
 
@@ -69,9 +75,7 @@ def can_point(memory: Memory) -> bool:
     return memory.reader.config.pointer_width > 0
 
 
-def point_out(
-    memory: Memory, question: str, first: float, ranking: Ranking, *, max_tokens: int, on_text: Callable[[str], None]
-) -> Second:
+def point_out(memory: Memory, question: str, first: float, ranking: Ranking, *, max_tokens: int) -> Second:
     """The likeliest span of the best passages, if it is likely enough. first: the first look's score.
 
     Passages that share too little with the question are not read at all.
@@ -83,15 +87,20 @@ def point_out(
     for batch in (numbers[:FIRST], numbers[FIRST:]):
         for look in looks_at(memory, question, ranking, batch, max_tokens):
             read += look.tokens
-            here = score.of(first, look.answerable, look.coverage, look.span)
+            here = score.of(first, look.answerable, look.coverage)
             if here > likely and any(map(str.isalnum, look.text)):
                 likely, best = here, look
         if likely >= score.sure:
             break
     if best is None or likely < score.found:
         return Second(None, None, likely if numbers else max(hopes.values(), default=0.0), read)
-    on_text(best.text)
     return Second(Generated(best.text, best.ids, True, likely, None), best.passage, likely, read, best.at)
+
+
+def value_question(question: str, answer: str) -> str | None:
+    """What to ask next where a question for an amount was answered by the name of a constant: `DEFAULT_TIMEOUT`; else None."""
+    amount = _AMOUNT.search(question) and not _NAME.search(question) and answer not in question
+    return f"What is the value of {answer}?" if amount and _CONSTANT.fullmatch(answer) else None
 
 
 def looks_at(
@@ -117,7 +126,6 @@ def looks_at(
                 ids,
                 _place(memory, span, first - len(asked), len(ids)),
                 float(answerable[row]),
-                float(found.log_p[row]),
                 float(ranking.evidence.coverage[number]),
                 len(chain),
             )

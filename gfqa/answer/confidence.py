@@ -25,7 +25,7 @@ _LARGEST = 4096
 
 @dataclass(frozen=True)
 class Confidence:
-    """A logistic fit. first, again, coverage, span, constant: weights of what `of` takes; found: an answer less likely than
+    """A logistic fit. first, again, coverage, constant: weights of what `of` takes; found: an answer less likely than
     this is not given; sure: where one is as likely as this no further passages are looked at, and a page of a PDF, which
     the search alone finds, must be as likely.
 
@@ -37,20 +37,19 @@ class Confidence:
     first: float = 0.148
     again: float = 0.299
     coverage: float = 5.349
-    span: float = 0.0
     constant: float = -4.219
     found: float = 0.08
     sure: float = 0.25
 
-    def of(self, first: float, again: float, coverage: float, span: float = 0.0) -> float:
+    def of(self, first: float, again: float, coverage: float) -> float:
         """Probability 0..1 that a passage answers the question.
 
         first, again: the model's own probability of an answer, over everything at first sight and, by the pointer, in the
         passage read again with the question; coverage: the share of the question's words, by weight, that the passage or its
-        path holds; span: log p of the span that is the answer, given that there is one (0 where there is no span).
+        path holds. How sure the pointer is of its span is left out: it helps with questions as training asks them, and misleads
+        with those in a user's own words, where many spans would do.
         """
-        odds = self.constant + self.first * log_odds(first) + self.again * log_odds(again)
-        odds += self.coverage * coverage + self.span * span
+        odds = self.constant + self.first * log_odds(first) + self.again * log_odds(again) + self.coverage * coverage
         return 1 / (1 + math.exp(-min(max(odds, -500.0), 500.0)))
 
     @classmethod
