@@ -173,7 +173,7 @@ def ask(bench: Any) -> None:
                     answer = json.loads(out)
                     values |= {"answer": answer.get("answer"), "score": answer.get("score")}
                     values |= {name: value for name, value in answer["timing"].items() if isinstance(value, float)}
-                except ValueError:
+                except (ValueError, KeyError):  # a JSON error, say, has no timing
                     values["failed"] = out[-200:]
             say("ask", name, **values)
             print(f"{name}: {' '.join(str(entry['kernel']) for entry in new)}", flush=True)
