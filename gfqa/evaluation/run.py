@@ -39,7 +39,7 @@ MEASURES: dict[str, tuple[str, Measure]] = {
         ),
     ),
     "lookup-wording": (
-        "E4a in words that nobody wrote who wrote training's (--repo)",
+        "E4a in words written without sight of training's (--repo)",
         lambda a, o: _each_repository(
             o, lambda repo, size: lookup.look_up(a, repo, size, o.limit or 400, _others(o, repo), "apart")
         ),

@@ -3,7 +3,7 @@
 A line is a template: `[a|b]` chooses, `{slot}` is filled. Per kind every third line is held out of training and used by
 the evaluation only, so that there the wording is new as well as the repository. `say` draws one.
 
-Two files beside this module were written by people who saw neither these lines nor each other's: `wordings_more.txt` is
+Two files beside this module were written without sight of these lines or of each other's: `wordings_more.txt` is
 training's alone, `wordings_apart.txt` the evaluation's. Lines start with the kind; none of the former says what a line of the
 evaluation says (`tests/training`).
 """
