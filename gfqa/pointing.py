@@ -19,6 +19,7 @@ from gfqa.answer.generate import Generated
 from gfqa.memory import Memory
 from gfqa.model.pointer import Pointed, point
 from gfqa.passages import Ranking
+from gfqa.shelf import STDIN
 
 PASSAGES = 12
 """At most so many passages are read again. On fifty handwritten questions about psf/requests and pallets/flask the place that
@@ -47,6 +48,14 @@ class Second:
 _CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _AMOUNT = re.compile(
     r"\bhow (?:many|much|long|big|large|often|wide|high|far)\b|\b(?:default|limit|at most|at least)\b", re.I
+)
+_PLACE = re.compile(
+    r"\b(?:where|path|locat\w+|lives?|import(?:s|ed)?|us(?:es|ed)|depends?|needs?|pulls|implement\w*|defin\w*|declar\w*"
+    r"|(?:what|which|whose) (?:\w+ )?(?:file|module|document|page|folder|place|part|script)s?)\b",
+    re.I,
+)
+_NO_PLACE = re.compile(
+    r"\W*(?:what(?:'s| is| are| was| were| does| do)|when|why|how|who|after how|is|are|does|do|can)\b", re.I
 )
 _NAME = re.compile(r"\b(?:constant|variable|setting|name|named|called)\b", re.I)
 
@@ -103,6 +112,11 @@ def value_question(question: str, answer: str) -> str | None:
     return f"What is the value of {answer}?" if amount and _CONSTANT.fullmatch(answer) else None
 
 
+def asks_for_a_path(question: str) -> bool:
+    """Whether a document's path may be the answer: not to a question that begins as one for something else and names no place."""
+    return not _NO_PLACE.match(question) or _PLACE.search(question) is not None
+
+
 def looks_at(
     memory: Memory, question: str, ranking: Ranking, numbers: Sequence[int], max_tokens: int = 64
 ) -> list[Look]:
@@ -112,7 +126,9 @@ def looks_at(
     spans = [ranking.span(memory, number) for number in numbers]
     asked = prompt.asking_ids(memory.reader.tokenizer, question)
     chains = [[*asked, *passage(memory, span)] for span in spans]
-    found = _pointed(memory, len(asked), chains)
+    named = [memory.origins[span.chain].entry for span in spans]
+    hidden = [0 if asks_for_a_path(question) and entry.path != STDIN else entry.header_tokens for entry in named]
+    found = _pointed(memory, len(asked), chains, [len(asked) + tokens for tokens in hidden])
     answerable = found.answerable.sigmoid()
     looks = []
     for row, (number, span, chain) in enumerate(zip(numbers, spans, chains, strict=True)):
@@ -133,15 +149,19 @@ def looks_at(
     return looks
 
 
-def _pointed(memory: Memory, asked: int, chains: list[list[int]]) -> Pointed:
-    """What the pointer says of chains that begin with `asked` tokens of a question, read in one padded batch; on the CPU."""
+def _pointed(memory: Memory, asked: int, chains: list[list[int]], begins: list[int]) -> Pointed:
+    """What the pointer says of chains that begin with `asked` tokens of a question, read in one padded batch; on the CPU.
+
+    begins: the first token of each that may be answered with.
+    """
     device = memory.reader.device
     ids = torch.zeros(len(chains), max(map(len, chains)), dtype=torch.long)
     for row, chain in enumerate(chains):
         ids[row, : len(chain)] = torch.tensor(chain)
     lengths = torch.tensor([len(chain) for chain in chains], device=device)
     with torch.inference_mode():
-        found = point(memory.reader.model, ids.to(device), torch.full_like(lengths, asked), lengths)
+        after = torch.tensor(begins, device=device)
+        found = point(memory.reader.model, ids.to(device), torch.full_like(lengths, asked), lengths, begins=after)
     return Pointed(*(part.cpu() for part in (found.first, found.last, found.log_p, found.answerable)))
 
 

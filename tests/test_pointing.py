@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from gfqa import ask as use_case
+from gfqa import pointing
 from gfqa.answer import prompt
 from gfqa.answer.citations import Span
 from gfqa.answer.confidence import Confidence
@@ -20,7 +22,17 @@ from gfqa.ingest import run
 from gfqa.memory import Memory, open_memory
 from gfqa.model.pointer import Pointed
 from gfqa.passages import Ranking, look, rank
-from gfqa.pointing import FIRST, PASSAGES, Second, can_point, passage, point_out, trimmed, value_question
+from gfqa.pointing import (
+    FIRST,
+    PASSAGES,
+    Second,
+    asks_for_a_path,
+    can_point,
+    passage,
+    point_out,
+    trimmed,
+    value_question,
+)
 from gfqa.reader import open_model
 from tests.conftest import make_model
 
@@ -57,7 +69,7 @@ def scripted(
     """
     seen: list[list[int]] = []
 
-    def found(memory: Memory, asked: int, chains: list[list[int]]) -> Pointed:
+    def found(memory: Memory, asked: int, chains: list[list[int]], begins: list[int]) -> Pointed:
         odds = [answerable] * len(chains) if isinstance(answerable, float) else answerable[len(seen) :][: len(chains)]
         seen.extend(chains)
         each = [torch.full((len(chains),), value) for value in (asked + first, asked + last)]
@@ -266,3 +278,43 @@ def test_the_amount_takes_the_place_of_its_name(memory: Memory, monkeypatch: pyt
     assert answer.score == (0.5 if value else 0.7)
     assert answer.tokens["reread"] == 200
     assert answer.citations
+
+
+@pytest.mark.parametrize(
+    ("question", "asks"),
+    [
+        ("Where is the port set?", True),
+        ("which file sets the port", True),
+        ("locate Server", True),
+        ("who imports json?", True),
+        ("How do I find the module that is used?", True),
+        ("what is the path of the log?", True),
+        ("What are the permissions of the history file?", False),
+        ("how large is the file?", False),
+        ("who wrote the report?", False),
+        ("Does it read the document twice?", False),
+    ],
+)
+def test_what_may_be_answered_with_a_path(question: str, asks: bool) -> None:
+    assert asks_for_a_path(question) == asks
+
+
+def test_no_span_begins_before_the_text_where_no_path_is_asked_for(
+    memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[list[int]] = []
+    plain = pointing.point
+
+    def spied(*arguments: Any, begins: torch.Tensor) -> Pointed:
+        begun.append(begins.tolist())
+        found = plain(*arguments, begins=begins)
+        assert (found.first >= begins).all()
+        return found
+
+    monkeypatch.setattr(pointing, "point", spied)
+    for question in ("Where is line 7 of one?", "How many lines has one?"):
+        ask(limited(memory, found=0.0), question)
+    tokens = {memory.origins[chain].entry.header_tokens for chain in (0, 1)}
+    assert len(set(begun[0])) == 1  # after the question
+    asked = len(prompt.asking_ids(memory.reader.tokenizer, "How many lines has one?"))
+    assert set(begun[-1]) <= {asked + header for header in tokens}

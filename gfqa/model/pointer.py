@@ -124,13 +124,15 @@ def passage_tokens(asked: Tensor, length: Tensor, size: int) -> Tensor:
     return ((at >= asked[:, None]) & (at < length[:, None])) | (at == 0)
 
 
-def point(model: LanguageModel, ids: Tensor, asked: Tensor, length: Tensor, tries: int = 8) -> Pointed:
+def point(
+    model: LanguageModel, ids: Tensor, asked: Tensor, length: Tensor, tries: int = 8, *, begins: Tensor | None = None
+) -> Pointed:
     """Answer chains `<q> question passage`, padded on the right, verbatim. Exact over the `tries` likeliest first tokens.
 
-    ids [B, T] of any integer type; asked, length [B]: tokens of the question and of the whole chain. Needs a model with
-    `pointer_width`.
+    ids [B, T] of any integer type; asked, length [B]: tokens of the question and of the whole chain; begins [B]: the first
+    token that may be answered with, that after the question if not given. Needs a model with `pointer_width`.
     """
-    pointer, seen = model.pointer, passage_tokens(asked, length, ids.shape[1])
+    pointer, seen = model.pointer, passage_tokens(asked if begins is None else begins, length, ids.shape[1])
     e = model.embed(ids.long())
     x, _ = model.lower_half(e, empty_state(model.config.n_layer))
     kappa = model.decompress(e, model.w_kv_cache_a(x))
