@@ -113,7 +113,7 @@ def value_question(question: str, answer: str) -> str | None:
 
 
 def asks_for_a_path(question: str) -> bool:
-    """Whether a document's path may be the answer: not to a question that begins as one for something else and names no place."""
+    """Whether a path may be the answer: not to a question that begins as one for something else and names no place."""
     return not _NO_PLACE.match(question) or _PLACE.search(question) is not None
 
 

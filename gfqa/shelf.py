@@ -5,6 +5,7 @@ A shelf is the set of chains, each once, in the order of their keys; `gfqa.memor
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
@@ -124,21 +125,29 @@ def only(shelf: Shelf, globs: Sequence[str]) -> Shelf:
     return Shelf(shelf.tokenizer, shelf.caches, shelf.ids[part.kept], part.starts, part.origins)
 
 
+def first_ingest(store: Store | None) -> str:
+    """What to do where there is no cache: an ingest, or the end of one that has begun."""
+    if store is not None and store.packs.is_dir() and any(store.packs.iterdir()):
+        return "An ingest has begun: ask when it is done. One that was interrupted goes on with the same command."
+    return "Make one first: gfqa ingest PATH"
+
+
 def choose_caches(store: Store | None, names: Sequence[str], folder: Path) -> list[str]:
     """The caches to ask: those named; else the one whose source holds `folder`; else the only one. CacheError otherwise."""
     existing = [] if store is None else store.names()
     for name in names:
         if name not in existing:
-            known = f"Caches: {', '.join(existing)}." if existing else "There is no cache yet: gfqa ingest PATH"
-            raise CacheError(f"There is no cache named {name!r}.", hint=known)
+            close = difflib.get_close_matches(name, existing, 1) or [
+                other for other in existing if other.startswith(name)
+            ]
+            known = f"Caches: {', '.join(existing)}." if existing else f"There is no cache yet. {first_ingest(store)}"
+            raise CacheError(
+                f"There is no cache named {name!r}.", hint=f"Did you mean {close[0]!r}? {known}" if close else known
+            )
     if names:
         return list(names)
     if store is None or not existing:
-        if store is not None and store.packs.is_dir() and any(store.packs.iterdir()):
-            hint = "An ingest has begun: ask when it is done. One that was interrupted goes on with the same command."
-        else:
-            hint = "Make one first: gfqa ingest PATH"
-        raise CacheError("There is no cache yet.", hint=hint)
+        raise CacheError("There is no cache yet.", hint=first_ingest(store))
     depths: dict[str, int] = {}
     for name in existing:
         try:

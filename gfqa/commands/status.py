@@ -26,6 +26,7 @@ def status(
     gfqa status myrepo --exit-code || gfqa ingest ~/src/myrepo
     """
     console, store = Console(as_json=as_json, quiet=quiet), open_store()
+    from gfqa.shelf import first_ingest
     from gfqa.status import Status, compare
 
     rows: list[dict[str, Any]] = []
@@ -45,6 +46,6 @@ def status(
     elif rows:
         views_caches.status(console, compared)
     else:
-        console.note("There is no cache yet: gfqa ingest PATH makes one.")
+        console.note(f"There is no cache yet. {first_ingest(store)}")
     if exit_code and any(row["stale"] for row in rows):
         raise typer.Exit(CacheError.exit_code)

@@ -153,6 +153,8 @@ def _document(path: str, data: bytes, mtime_ns: int, limits: Limits) -> Document
         if isinstance(pages, str):
             return Skipped(path, pages)
         return Document(path, pages.text, digest, len(data), mtime_ns, pages.starts, pages.without_text)
+    if path.lower().endswith(".pdf"):
+        return Skipped(path, "pdf_damaged")  # an error page that was saved under the paper's name, say
     text = decode(data)
     if text is None:
         return Skipped(path, "undecodable")

@@ -244,3 +244,8 @@ def test_a_memory_budget_that_is_too_small(gfqa: Run, project: Path) -> None:
     check(gfqa("ask", "q", "--memory-budget", "much"), 2, "'much' is no size")
     assert gfqa("ask", "q", "--memory-budget", "100MB", "--max-tokens", "2").code == 0
     assert gfqa("chat", "--memory-budget", "much", stdin="q\n").code == 2
+
+
+def test_the_cache_that_was_meant(asked: Run) -> None:
+    check(asked("q", "--cache", "prj"), 3, "There is no cache named 'prj'", "Did you mean 'proj'? Caches: proj.")
+    check(asked("q", "--cache", "zzz"), 3, "There is no cache named 'zzz'", "Caches: proj.")
