@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ from gfqa.commands.shared import (
     open_store,
     sampling,
     standard_input,
+    waiting_input,
 )
 from gfqa.console import Console, plural
 from gfqa.errors import CacheError, NotFoundInDocuments, UsageError
@@ -167,6 +169,8 @@ def ask(
 
                 answer = use_case.ask(memory, question, **options, on_text=on_text)
                 not_found = _shown(console, answer, ready, shape, quote, streams)
+    if piped is None and sys.stderr.isatty() and waiting_input():
+        console.note("What was piped in was not read: a - after the question makes it a document.")
     if target is not None:
         write(target, console.collected)
     if outcome is not None and outcome.failed:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import struct
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -164,3 +167,16 @@ def standard_input() -> bytes:
     if sys.stdin.isatty():
         raise UsageError("- reads standard input, but nothing is piped into it.", hint='Try: gfqa ask "…" - < FILE')
     return sys.stdin.buffer.read()
+
+
+def waiting_input() -> bool:
+    """Whether something was piped in that nobody has read. False where that cannot be told."""
+    try:
+        import fcntl
+        import termios
+
+        if not stat.S_ISFIFO(os.fstat(0).st_mode):
+            return False
+        return struct.unpack("i", fcntl.ioctl(0, termios.FIONREAD, b"\0" * 4))[0] > 0
+    except (ImportError, OSError):
+        return False

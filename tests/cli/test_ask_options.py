@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -249,3 +250,18 @@ def test_a_memory_budget_that_is_too_small(gfqa: Run, project: Path) -> None:
 def test_the_cache_that_was_meant(asked: Run) -> None:
     check(asked("q", "--cache", "prj"), 3, "There is no cache named 'prj'", "Did you mean 'proj'? Caches: proj.")
     check(asked("q", "--cache", "zzz"), 3, "There is no cache named 'zzz'", "Caches: proj.")
+
+
+@pytest.mark.parametrize(("written", "waits"), [(b"port 9", True), (b"", False)])
+def test_what_was_piped_in_and_not_read_is_noticed(written: bytes, waits: bool) -> None:
+    code = "from gfqa.commands.shared import waiting_input; print(waiting_input())"
+    end, begin = os.pipe()
+    os.write(begin, written)
+    os.close(begin)
+    with os.fdopen(end) as pipe:
+        out = subprocess.run(
+            [sys.executable, "-c", code], stdin=pipe, capture_output=True, text=True, check=True
+        ).stdout
+    assert out == f"{waits}\n"
+    nothing = subprocess.run([sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert nothing.stdout == "False\n"
