@@ -27,6 +27,21 @@ answers is in the first passage of 13 of 40, among the first five of 24, among t
 FIRST = 4
 """So many of them are read together first; the others only where none of these is sure."""
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"))
+_CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+_AMOUNT = re.compile(
+    r"\bhow (?:many|much|long|big|large|often|wide|high|far)\b|\b(?:default|limit|at most|at least)\b", re.I
+)
+_NAME = re.compile(r"\b(?:constant|variable|setting|name|named|called)\b", re.I)
+"""Who asks for a name does not want its value."""
+_NO_PLACE = re.compile(
+    r"\W*(?:what(?:'s| is| are| was| were| does| do)|when|why|how|who|after how|is|are|does|do|can)\b", re.I
+)
+_PLACE = re.compile(
+    r"\b(?:where|path|locat\w+|lives?|import(?:s|ed)?|us(?:es|ed)|depends?|needs?|pulls|implement\w*|defin\w*|declar\w*"
+    r"|(?:what|which|whose) (?:\w+ )?(?:file|module|document|page|folder|place|part|script)s?)\b",
+    re.I,
+)
+"""Words of questions that a path may answer, generously: a path that is hidden wrongly is an answer lost."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +58,6 @@ class Second:
     score: float
     tokens: int
     span: Span | None = None
-
-
-_CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
-_AMOUNT = re.compile(
-    r"\bhow (?:many|much|long|big|large|often|wide|high|far)\b|\b(?:default|limit|at most|at least)\b", re.I
-)
-_PLACE = re.compile(
-    r"\b(?:where|path|locat\w+|lives?|import(?:s|ed)?|us(?:es|ed)|depends?|needs?|pulls|implement\w*|defin\w*|declar\w*"
-    r"|(?:what|which|whose) (?:\w+ )?(?:file|module|document|page|folder|place|part|script)s?)\b",
-    re.I,
-)
-_NO_PLACE = re.compile(
-    r"\W*(?:what(?:'s| is| are| was| were| does| do)|when|why|how|who|after how|is|are|does|do|can)\b", re.I
-)
-_NAME = re.compile(r"\b(?:constant|variable|setting|name|named|called)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,8 @@ def looks_at(
     spans = [ranking.span(memory, number) for number in numbers]
     asked = prompt.asking_ids(memory.reader.tokenizer, question)
     chains = [[*asked, *passage(memory, span)] for span in spans]
-    named = [memory.origins[span.chain].entry for span in spans]
-    hidden = [0 if asks_for_a_path(question) and entry.path != STDIN else entry.header_tokens for entry in named]
+    named, by_path = [memory.origins[span.chain].entry for span in spans], asks_for_a_path(question)
+    hidden = [0 if by_path and entry.path != STDIN else entry.header_tokens for entry in named]
     found = _pointed(memory, len(asked), chains, [len(asked) + tokens for tokens in hidden])
     answerable = found.answerable.sigmoid()
     looks = []
