@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gfqa.training.pool import Context, Pool, Unit
-from gfqa.training.questions.units import BACKWARD_KINDS, PROSE_KINDS, Question
+from gfqa.training.questions.units import BACKWARD_KINDS, EVERYDAY_PREFIX, PROSE_KINDS, Question
 
 
 @dataclass
@@ -21,21 +21,32 @@ class AskingShape:
     """Of those: questions of the same article or repository."""
     backward: float = 0.25
     """How often a question whose answer stands before its clue is asked: its keys were made too early."""
+    everyday: float = 1.0
+    """How much likelier a question is taken that does not name what it asks about: few do not, and users seldom do."""
 
 
 @dataclass
 class Asked:
-    """A question and its answer (None: not in the documents)."""
+    """A question and its answer (None: not in the documents). place: the document (`Unit.key`) and the token that answer it."""
 
     question: str
     answer: str | None
+    place: tuple[tuple[str, str], int] | None = None
+
+
+def some_of(qas: list[Question], count: int, everyday: float, rng: random.Random) -> list[Question]:
+    """At most `count` of a document's questions, everyday ones `everyday` times as likely to be among them."""
+    weights = [everyday if qa["kind"].startswith(EVERYDAY_PREFIX) else 1.0 for qa in qas]
+    # Drawn without putting back, each by its weight (Efraimidis and Spirakis, 2006).
+    drawn = sorted(zip((rng.random() ** (1 / weight) for weight in weights), range(len(qas))), reverse=True)
+    return [qas[number] for _, number in drawn[:count]]
 
 
 def asked_of(pool: Pool, context: Context, count: int, shape: AskingShape, rng: random.Random) -> Iterator[Asked]:
     """At most `count` questions of a context, the one it was put together for first."""
     candidates: list[tuple[Question, Unit]] = []
     for unit in context.units:
-        candidates += [(qa, unit) for qa in rng.sample(unit.qas, min(len(unit.qas), max(12, count)))]
+        candidates += [(qa, unit) for qa in some_of(unit.qas, max(12, count), shape.everyday, rng)]
     rng.shuffle(candidates)
     if context.asked_first is not None:
         candidates.insert(0, context.asked_first)
@@ -49,7 +60,7 @@ def asked_of(pool: Pool, context: Context, count: int, shape: AskingShape, rng: 
         if _ambiguous(qa, unit, context):
             continue
         if qa["kind"] not in BACKWARD_KINDS or rng.random() < shape.backward:
-            yield Asked(qa["q"], rng.choice(qa["a"]))
+            yield Asked(qa["q"], rng.choice(qa["a"]), (unit.key, qa["at"]))
 
 
 def _missing(pool: Pool, context: Context, unit: Unit, shape: AskingShape, rng: random.Random) -> Question | None:

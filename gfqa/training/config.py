@@ -64,6 +64,9 @@ class TrainConfig:
     """Share of the phase over which the rate falls linearly to `final_factor`."""
     peak_factor: float = 1.0
     final_factor: float = 0.02
+    place_weight: float = 0.0
+    """Weight of the loss that draws the attention of a question's last token, all GOLD layers and heads together, to the place
+    of the answer; 0: none."""
     dropout: float = 0.0
     """Share of what every block adds that is left out of passage rows while training."""
     row_shape: RowShape = field(default_factory=RowShape)

@@ -22,25 +22,7 @@ from gfqa.model.language_model import Block, LanguageModel, query_scale
 from gfqa.model.layers import previous_token, rms
 from gfqa.model.pointer import PointerInputs, likeliest, nearness_bias, passage_tokens, pointer_block, pointer_inputs
 from gfqa.model.state import BlockState
-
-BLOCK = 128
-"""Queries and keys of a block of the flexible attention's mask."""
-
-
-@dataclass
-class Spans:
-    """Who sees whom in a question row of Td document and Tq question positions.
-
-    document [B, Td]: True where a document's token stands, False at padding. A question position sees its own chain up to
-    itself and the document positions first <= k < last: first, last [B, Tq]. chain [B, Tq]: the number of its chain, whose
-    positions stand together. visible [B, Tq]: how many keys it sees.
-    """
-
-    document: Tensor
-    first: Tensor
-    last: Tensor
-    chain: Tensor
-    visible: Tensor
+from gfqa.training.spans import FlexMask, Spans, dense_mask, document_mass, flex_attention_of, seen_from
 
 
 @dataclass
@@ -106,8 +88,8 @@ class Forward:
         self.flex = flex
         wrap: Callable[[Any], Any] = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
         self._finch, self._gold, self._loss = wrap(finch_block), wrap(gold_block), wrap(cross_entropy)
-        self._pointing = wrap(pointing_block)
-        self._flex_attention = wrap(_flex_attention()) if flex else None
+        self._pointing, self._mass = wrap(pointing_block), wrap(document_mass)
+        self._flex_attention = wrap(flex_attention_of()) if flex else None
         self._flex_mask: FlexMask | None = None
 
     def language(self, ids: Tensor, starts: Tensor, targets: Tensor, round_keys: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,17 +102,32 @@ class Forward:
         return *self._loss(self.model, x.flatten(0, 1), targets.flatten()), inputs.kappa
 
     def questions(
-        self, ids: Tensor, starts: Tensor, targets: Tensor, spans: Spans, round_keys: bool
+        self,
+        ids: Tensor,
+        starts: Tensor,
+        targets: Tensor,
+        spans: Spans,
+        round_keys: bool,
+        looks: tuple[Tensor, list[Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """ids, starts [B, Td + Tq], targets [B, Tq] -> (summed loss, hits [B*Tq], decompressed keys [B, Td + Tq, C])."""
-        x, kappa = self._questions(ids, starts, targets.shape[1], spans, round_keys)
+        """ids, starts [B, Td + Tq], targets [B, Tq] -> (summed loss, hits [B*Tq], decompressed keys [B, Td + Tq, C]).
+
+        looks: positions [B, M] among the Tq, and a list that gets each GOLD layer's `document_mass` from there.
+        """
+        x, kappa = self._questions(ids, starts, targets.shape[1], spans, round_keys, looks)
         return *self._loss(self.model, x.flatten(0, 1), targets.flatten()), kappa
 
     def each(
-        self, ids: Tensor, starts: Tensor, targets: Tensor, spans: Spans, round_keys: bool
+        self,
+        ids: Tensor,
+        starts: Tensor,
+        targets: Tensor,
+        spans: Spans,
+        round_keys: bool,
+        looks: tuple[Tensor, list[Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """As `questions`, but -log p of every target [B, Tq] and whether another token was likelier; 0, False without one."""
-        x, _ = self._questions(ids, starts, targets.shape[1], spans, round_keys)
+        x, _ = self._questions(ids, starts, targets.shape[1], spans, round_keys, looks)
         losses, wrong = torch.zeros(targets.shape, device=x.device), torch.zeros_like(targets, dtype=torch.bool)
         counted = targets >= 0
         for chosen in counted.nonzero().split(4096):
@@ -182,12 +179,20 @@ class Forward:
         return *self.model.pointer.edge_logits(x, seen), seen
 
     def _questions(
-        self, ids: Tensor, starts: Tensor, n_questions: int, spans: Spans, round_keys: bool
+        self,
+        ids: Tensor,
+        starts: Tensor,
+        n_questions: int,
+        spans: Spans,
+        round_keys: bool,
+        looks: tuple[Tensor, list[Tensor]] | None,
     ) -> tuple[Tensor, Tensor]:
         """(the last block's output at the question positions [B, Tq, C], decompressed keys [B, Td + Tq, C])."""
         x, e, compressed = self._lower(ids, starts, round_keys, None)
         inputs = self._inputs(e, compressed, starts, spans.visible)
         attend = self._question_attention(spans)
+        if looks is not None:
+            attend = self._looking(attend, spans, *looks)
         x, starts = x[:, -n_questions:].contiguous(), starts[:, -n_questions:].contiguous()
         for block in self._gold_blocks():
             # Not compiled: `attend` holds this batch's mask, and a compiled block would be compiled anew for each.
@@ -226,6 +231,16 @@ class Forward:
     def _gold_blocks(self) -> list[Block]:
         return [self.model.blocks[i] for i in range(self.config.split_layer, self.config.n_layer)]  # type: ignore[misc]
 
+    def _looking(self, attend: Attend, spans: Spans, at: Tensor, mass: list[Tensor]) -> Attend:
+        """The same attention, of which the mass on the documents from positions `at` is kept."""
+        sees = seen_from(spans, at)
+
+        def looking(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            mass.append(self._mass(q, k, at, sees, spans.document.shape[1]))
+            return attend(q, k, v)
+
+        return looking
+
     def _question_attention(self, spans: Spans) -> Attend:
         if self._flex_attention is None:
             mask = dense_mask(spans)
@@ -240,99 +255,3 @@ class Forward:
 def causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Every position sees all before it in its row."""
     return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-
-
-def dense_mask(spans: Spans) -> Tensor:
-    """bool [B, 1, Tq, Td + Tq]: a question sees its run of documents and its own chain up to itself."""
-    at = torch.arange(spans.document.shape[1], device=spans.document.device)
-    inside = (at >= spans.first[:, :, None]) & (at < spans.last[:, :, None])
-    documents = inside & spans.document[:, None, :]
-    n = spans.chain.shape[1]
-    causal_part = torch.ones(n, n, dtype=torch.bool, device=spans.chain.device).tril()
-    own = (spans.chain[:, :, None] == spans.chain[:, None, :]) & causal_part
-    return torch.cat((documents, own), dim=-1).unsqueeze(1)
-
-
-def _flex_attention() -> Callable[..., Tensor]:
-    from torch.nn.attention.flex_attention import flex_attention
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, block_mask: Any) -> Tensor:
-        return flex_attention(q, k, v, block_mask=block_mask)
-
-    return attend
-
-
-class FlexMask:
-    """The same rule as `dense_mask` as a block mask, whose empty blocks cost nothing.
-
-    The mask function and the tensors it reads live as long as this object: a new closure a step would be compiled anew.
-    """
-
-    def __init__(self, spans: Spans) -> None:
-        self._n_documents, self._n_questions = spans.document.shape[1], spans.chain.shape[1]
-        n_documents = self._n_documents
-        document = F.pad(spans.document.int(), (0, self._n_questions))
-        key_chain = F.pad(spans.chain, (n_documents, 0), value=-1)
-        first, last, chain = spans.first.clone(), spans.last.clone(), spans.chain.clone()
-        self._document, self._key_chain = document, key_chain
-        self._first, self._last, self._chain = first, last, chain
-
-        def sees(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
-            inside = (document[b, k] > 0) & (k >= first[b, q]) & (k < last[b, q])
-            own = (chain[b, q] == key_chain[b, k]) & (k - n_documents <= q)
-            return inside | own
-
-        self._sees = sees
-
-    def of(self, spans: Spans) -> Any:
-        """The block mask of one batch, of the shape this object was made for."""
-        from torch.nn.attention.flex_attention import BlockMask
-
-        self._document[:, : self._n_documents].copy_(spans.document)
-        self._key_chain[:, self._n_documents :].copy_(spans.chain)
-        self._first.copy_(spans.first)
-        self._last.copy_(spans.last)
-        self._chain.copy_(spans.chain)
-        some, full = _blocks(spans)
-        # torch's own `create_block_mask` sorts blocks in a compiled kernel that takes minutes to build for long rows.
-        return BlockMask.from_kv_blocks(
-            *_ordered(some & ~full),
-            *_ordered(full),
-            BLOCK_SIZE=BLOCK,
-            mask_mod=self._sees,
-            seq_lengths=(self._n_questions, self._n_documents + self._n_questions),
-        )
-
-
-def _blocks(spans: Spans) -> tuple[Tensor, Tensor]:
-    """Which blocks of BLOCK x BLOCK have a pair that is seen, and which have nothing else: bool [B, 1, Tq / BLOCK, T / BLOCK].
-
-    A question sees documents' tokens of one run, and the positions from its chain's first to itself: keys are counted, not
-    looked at one by one.
-    """
-    batch, n_documents = spans.document.shape
-    n_questions, device = spans.chain.shape[1], spans.chain.device
-    at = torch.arange(n_questions, device=device)
-    begins = F.pad(spans.chain[:, 1:] != spans.chain[:, :-1], (1, 0), value=True)
-    chain_first = torch.where(begins, at, 0).cummax(dim=1).values
-    total = n_documents + n_questions
-    edges = torch.arange(-(-total // BLOCK) + 1, device=device) * BLOCK
-    known = F.pad(spans.document.long().cumsum(dim=1), (1, 0))
-
-    def before(bounds: Tensor) -> Tensor:
-        """Documents' tokens before positions [B, Tq, blocks + 1]."""
-        return known.gather(1, bounds.clamp(max=n_documents).flatten(1)).view(bounds.shape)
-
-    inside = before(
-        edges.clamp(max=n_documents).clamp(spans.first.unsqueeze(-1).long(), spans.last.unsqueeze(-1).long())
-    )
-    own = edges.clamp((n_documents + chain_first).unsqueeze(-1), (n_documents + at + 1).unsqueeze(-1))
-    seen = F.pad(inside.diff(dim=-1) + own.diff(dim=-1), (0, 0, 0, -n_questions % BLOCK))
-    seen = seen.view(batch, 1, -1, BLOCK, seen.shape[-1]).sum(dim=3)
-    return seen > 0, seen == BLOCK * BLOCK
-
-
-def _ordered(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """int32 (number of True a row, places with those of True first) of bool [B, 1, rows, blocks]."""
-    order = blocks.int().argsort(dim=-1, descending=True, stable=True)
-    return blocks.sum(dim=-1).int(), order.int()

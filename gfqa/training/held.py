@@ -21,9 +21,10 @@ from gfqa.training.rows import RowShape
 HELD_ONE_IN = 30
 """Of this many groups of a held set one is kept out."""
 
-Ask = Callable[[dict[str, Tensor]], tuple[Tensor, Tensor]]
+Ask = Callable[[dict[str, Tensor]], tuple[Tensor, ...]]
 """A batch of question rows -> (-log p of every target [B, Tq], whether the most likely token was another one, bool
-[B, Tq]); of passage rows -> (F1, whether the span is the one marked) [N]."""
+[B, Tq], whether attention is heaviest at the place of the answer, bool [B, M]); of passage rows -> (F1, whether the span is
+the one marked) [N]."""
 
 
 def is_held(group: str) -> bool:
@@ -74,11 +75,12 @@ class HeldQuestions(_HeldRows):
     """How many questions of one set a model answers without a wrong token, in question rows."""
 
     def measure(self, ask: Ask, device: torch.device) -> dict[str, float]:
-        """questions; exact: share of them; loss: nats a question."""
-        sums = torch.zeros(3, dtype=torch.float64, device=device)
+        """questions; exact: share of them; loss: nats a question; placed: share of those with a place at which attention is
+        heaviest."""
+        sums = torch.zeros(5, dtype=torch.float64, device=device)
         for batch in self._made():
             batch = {name: t.to(device) for name, t in batch.items()}
-            losses, wrong = ask(batch)
+            losses, wrong, heaviest = ask(batch)
             counted, chain = batch["targets"] >= 0, batch["chain"].long()
             slots = torch.zeros(chain.shape, device=device)
             asked, missed, cost = (
@@ -86,12 +88,16 @@ class HeldQuestions(_HeldRows):
                 for value in (counted, wrong, losses)
             )
             chosen = asked > 0
-            sums += torch.stack((chosen.sum(), (chosen & (missed == 0)).sum(), cost[chosen].sum())).double()
+            some = batch["at"] >= 0
+            with_place, placed = some.sum(), (heaviest & some).sum()
+            exact = (chosen & (missed == 0)).sum()
+            sums += torch.stack((chosen.sum(), exact, cost[chosen].sum(), with_place, placed)).double()
         if self._world > 1:
             dist.all_reduce(sums)
-        n, exact, cost_sum = sums.tolist()
+        n, exact, cost_sum, with_place, placed = sums.tolist()
         return {
             "questions": int(n),
             "exact": round(exact / max(n, 1), 4),
             "loss": round(cost_sum / max(n, 1), 4),
+            "placed": round(placed / max(with_place, 1), 4),
         }

@@ -17,9 +17,10 @@ import numpy as np
 from gfqa.answer.prompt import asking_ids
 from gfqa.errors import UsageError
 from gfqa.tokenizer import Tokenizer
+from gfqa.training.asking import some_of
 from gfqa.training.pool import Maker, Pool, Unit
 from gfqa.training.questions.places import TokenPlaces, clue_words, mention, occurrences
-from gfqa.training.questions.units import EVERYDAY_PREFIX, PROSE_KINDS, Question
+from gfqa.training.questions.units import PROSE_KINDS, Question
 
 Row = dict[str, np.ndarray]
 Vary = Callable[[str, random.Random], str]
@@ -77,7 +78,7 @@ def passage_row(
             break
         units = (made(rng) if made is not None else []) or [pool.seed(rng)]
         for unit in units:
-            for qa in _some(unit.qas, shape, rng):
+            for qa in some_of(unit.qas, shape.most_of_document, shape.everyday, rng):
                 answer = None if row.full else answer_of(unit, qa, rng)
                 if answer is None:
                     continue
@@ -100,14 +101,6 @@ def passage_row(
     if not row.full:
         raise UsageError("The units have next to no question whose answer stands in their text.")
     return row.arrays()
-
-
-def _some(qas: list[Question], shape: PassageShape, rng: random.Random) -> list[Question]:
-    """At most `most_of_document` of a document's questions."""
-    weights = [shape.everyday if qa["kind"].startswith(EVERYDAY_PREFIX) else 1.0 for qa in qas]
-    # Drawn without putting back, each by its weight (Efraimidis and Spirakis, 2006).
-    drawn = sorted(zip((rng.random() ** (1 / weight) for weight in weights), range(len(qas))), reverse=True)
-    return [qas[number] for _, number in drawn[: shape.most_of_document]]
 
 
 def answer_of(unit: Unit, qa: Question, rng: random.Random) -> Answer | None:

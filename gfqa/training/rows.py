@@ -21,6 +21,8 @@ from gfqa.training.questions.units import PROSE_KINDS
 
 LONGEST_QUESTION = 16 * CHUNK
 """Tokens of a question chain with its answer at most."""
+AROUND = 40
+"""Tokens before and behind the one that answers a question that are its place: with them about a passage of the search."""
 
 Row = dict[str, np.ndarray]
 Vary = Callable[[str, random.Random], str]
@@ -67,7 +69,7 @@ class RowShape:
 def question_row(
     pool: Pool, shape: RowShape, tokenizer: Tokenizer, rng: random.Random, vary: Vary, made: Maker | None
 ) -> Row:
-    """One packed question row: ids, starts [Td + Tq], targets [Tq] and the arrays of `forward.Spans`."""
+    """One packed question row: ids, starts [Td + Tq], targets [Tq] and the arrays of `forward.Spans` and `forward.Places`."""
     filling = _Filling(shape, tokenizer)
     while filling.position + shape.smallest_context <= shape.documents and filling.slot + CHUNK <= shape.questions:
         room = shape.documents - filling.position
@@ -119,6 +121,11 @@ class _Filling:
         self._chain = (np.arange(shape.questions, dtype=np.int32) // CHUNK) * CHUNK
         self._visible = np.ones(shape.questions, dtype=np.float32)
         self._targets = np.full(shape.questions, -1, dtype=np.int64)
+        # Of the question in each slot: its last token before the answer, and where it is answered.
+        self._places = {
+            name: np.full(shape.questions // CHUNK, -1, dtype=np.int32) for name in ("at", "place_first", "place_last")
+        }
+        self._read: dict[tuple[str, str], tuple[int, int]] = {}
 
     def read(self, units: list[Unit]) -> None:
         """Put documents in."""
@@ -127,6 +134,7 @@ class _Filling:
             self._ids[self.position : self.position + n] = unit.ids
             self._starts[self.position] = True
             self._document[self.position : self.position + n] = True
+            self._read[unit.key] = (self.position, self.position + n)
             self.position += -(-n // CHUNK) * CHUNK
 
     def ask(self, asked: Asked, question: str, first: int) -> None:
@@ -142,6 +150,11 @@ class _Filling:
         self._chain[slot : slot + -(-n // CHUNK) * CHUNK] = slot
         self._visible[slot : slot + n] = self._document[first : self.position].sum() + np.arange(1, n + 1)
         self._targets[slot + len(prompt) - 1 : slot + n] = whole[len(prompt) :]
+        if asked.place is not None:
+            (begin, end), at = self._read[asked.place[0]], asked.place[1]
+            place = (slot + len(prompt) - 1, max(begin, begin + at - AROUND), min(end, begin + at + AROUND))
+            for array, value in zip(self._places.values(), place, strict=True):
+                array[slot // CHUNK] = value
         self.slot += -(-n // CHUNK) * CHUNK
 
     def row(self) -> Row:
@@ -157,4 +170,5 @@ class _Filling:
             "last": self._last,
             "chain": self._chain,
             "visible": self._visible,
+            **self._places,
         }

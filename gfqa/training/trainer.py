@@ -21,11 +21,12 @@ from torch import Tensor
 from gfqa.errors import ModelError
 from gfqa.training.config import TrainConfig
 from gfqa.training.data import KINDS, Batches, Rows
-from gfqa.training.forward import Forward, Marked, Spans
+from gfqa.training.forward import Forward, Marked
 from gfqa.training.held import HeldPassages, HeldQuestions
 from gfqa.training.meter import Meter, Work, peak_of
 from gfqa.training.optimizer import Optimizer, average_gradients
 from gfqa.training.schedule import rate_factor, shares
+from gfqa.training.spans import Places, Spans, shares_at
 from gfqa.training.start import new_model
 from gfqa.training.teacher import Teacher
 from gfqa.training.weights import MEGABYTE, load_shards, save_shards, weights_of
@@ -133,11 +134,15 @@ class Trainer:
     def _measure_held(self) -> None:
         """A line for every set of which groups are kept out: how many of their questions are answered exactly."""
 
-        def ask(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        def ask(batch: dict[str, Tensor]) -> tuple[Tensor, ...]:
             with self._forward.measuring():
                 if "firsts" in batch:
                     return self._forward.pointed(batch["ids"].flatten(0, 1), marked_of(batch))
-                return self._forward.each(batch["ids"], batch["starts"], batch["targets"], spans_of(batch), keys)
+                places = places_of(batch)
+                mass: list[Tensor] = []
+                looks = (places.at.clamp(min=0), mass)
+                each = self._forward.each(batch["ids"], batch["starts"], batch["targets"], spans_of(batch), keys, looks)
+                return *each, shares_at(torch.stack(mass).sum(dim=0), places)[1]
 
         keys = self.config.round_keys
         for name, questions in self._held.items():
@@ -217,7 +222,11 @@ class Trainer:
             loss, _, kappa = self._forward.language(batch["ids"], batch["starts"], targets, keys)
             work = self._work.of(rows, length, length, length / 2)
         else:
-            loss, hits, kappa = self._forward.questions(batch["ids"], batch["starts"], targets, spans_of(batch), keys)
+            places, mass = places_of(batch), []
+            looks = (places.at.clamp(min=0), mass) if self.config.place_weight else None
+            loss, hits, kappa = self._forward.questions(
+                batch["ids"], batch["starts"], targets, spans_of(batch), keys, looks
+            )
             wrong = (counted & ~hits.view_as(targets)).int()
             # A question is answered exactly when no token of its chain is wrong.
             chain = torch.where(counted, batch["chain"].long(), 0)
@@ -232,12 +241,24 @@ class Trainer:
         self._meter.add(f"{kind}_count", count)
         self._meter.count(batch["ids"].numel(), work)
         mean = loss / count.clamp(min=1)
+        if kind == "questions" and mass:
+            mean = mean + self.config.place_weight * self._place_loss(torch.stack(mass).sum(dim=0), places)
         if self._teacher is None:
             return mean
         taught = self._teacher.loss(kappa, batch["pieces"], batch["piece_at"])
         self._meter.add("teacher_loss", taught)
         self._meter.add("teacher_count", torch.ones_like(taught))
         return mean + self.config.teacher_weight * taught
+
+    def _place_loss(self, mass: Tensor, places: Places) -> Tensor:
+        """-log of the share of the attention mass on the documents that is on the place of the answer, the mean of questions
+        with one."""
+        share, first = shares_at(mass, places)
+        some = places.at >= 0
+        loss, count = -((share + 1e-9).log() * some).sum(), some.sum()
+        for name, value in (("place_loss", loss), ("place_count", count), ("placed", (first & some).sum())):
+            self._meter.add(name, value)
+        return loss / count.clamp(min=1)
 
     def _pointing_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The mean loss of a batch of passage rows."""
@@ -301,6 +322,11 @@ def marked_of(batch: dict[str, Tensor]) -> Marked:
 def spans_of(batch: dict[str, Tensor]) -> Spans:
     """Who sees whom in a batch of question rows."""
     return Spans(batch["document"], batch["first"], batch["last"], batch["chain"], batch["visible"])
+
+
+def places_of(batch: dict[str, Tensor]) -> Places:
+    """Where the questions of a batch of question rows are answered."""
+    return Places(*(batch[name].long() for name in ("at", "place_first", "place_last")))
 
 
 def _plain(value: Any) -> Any:

@@ -10,8 +10,9 @@ from torch.nn.attention.flex_attention import create_mask
 from gfqa.model import KeyCache, LanguageModel, ModelConfig
 from gfqa.model.init import init_weights
 from gfqa.model.key_cache import rounded
-from gfqa.training.forward import BLOCK, FlexMask, Forward, Spans, dense_mask
+from gfqa.training.forward import Forward
 from gfqa.training.optimizer import Optimizer, OptimizerConfig, orthogonalised
+from gfqa.training.spans import BLOCK, FlexMask, Places, Spans, dense_mask, shares_at
 
 CHUNK = 64
 
@@ -47,7 +48,7 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
         spans_of[context] = (low, position + len(document))
         starts[0, position] = True
         position += -(-len(document) // CHUNK) * CHUNK
-    seen_from, seen_to = (torch.zeros(1, n_questions, dtype=torch.int32) for _ in range(2))
+    first_seen, seen_to = (torch.zeros(1, n_questions, dtype=torch.int32) for _ in range(2))
     chain = torch.arange(n_questions)[None] // CHUNK * CHUNK
     visible = torch.ones(1, n_questions)
     targets = torch.full((1, n_questions), -1)
@@ -57,25 +58,33 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
         seen = sum(len(d) for d, c in zip(documents, contexts, strict=True) if c == context)
         ids[0, n_docs + slot : n_docs + slot + n] = question
         starts[0, n_docs + slot] = True
-        seen_from[0, slot : slot + n], seen_to[0, slot : slot + n] = spans_of[context]
+        first_seen[0, slot : slot + n], seen_to[0, slot : slot + n] = spans_of[context]
         end = slot + -(-n // CHUNK) * CHUNK
         chain[0, slot:end] = slot
         visible[0, slot : slot + n] = seen + torch.arange(1, n + 1)
         targets[0, slot : slot + n - 1] = question[1:]
         slot = end
     forward = Forward(model, compiled=False, flex=False)
-    spans = Spans(document_mask, seen_from, seen_to, chain, visible)
-    loss, hits, _ = forward.questions(ids, starts, targets, spans, round_keys)
+    spans = Spans(document_mask, first_seen, seen_to, chain, visible)
+    last_of = torch.tensor([[len(questions[0]) - 1, CHUNK + len(questions[1]) - 1]])
+    mass: list[torch.Tensor] = []
+    loss, hits, _ = forward.questions(ids, starts, targets, spans, round_keys, (last_of, mass))
 
     expected, expected_hits = torch.zeros(()), []
     form = "int8" if round_keys else "float32"
-    for question, context in zip(questions, question_of, strict=True):
+    for number, (question, context) in enumerate(zip(questions, question_of, strict=True)):
         mine = [d for d, c in zip(documents, contexts, strict=True) if c == context]
         keys = torch.cat([rounded(model.prefill(d[None])[0][0], form) for d in mine])
         first = torch.tensor([sum(len(d) for d in mine[:i]) for i in range(len(mine))])
         memory = KeyCache(torch.cat(mine), keys, first)
         with torch.no_grad():
-            logits, _ = model.decode(question[None], None, memory)
+            attention: list[torch.Tensor] = []
+            logits, _ = model.decode(question[None], None, memory, attention)
+        # What the search is given: the mass from the question's last token, in the documents' order.
+        begin, end = spans_of[context]
+        looked = torch.stack(mass).sum(dim=0)[0, number, begin:end][document_mask[0, begin:end]]
+        rough = 1e-2 if round_keys else 1e-5
+        torch.testing.assert_close(looked, torch.cat(attention).sum(dim=(0, 1)), rtol=rough, atol=rough)
         expected = expected + F.cross_entropy(logits[0, :-1], question[1:], reduction="sum")
         expected_hits += (logits[0, :-1].argmax(-1) == question[1:]).tolist()
     if round_keys:
@@ -86,6 +95,18 @@ def test_a_question_row_is_a_decode_over_a_memory(round_keys):
     else:
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
         assert hits.view(targets.shape)[targets >= 0].tolist() == expected_hits
+
+
+def test_a_share_of_the_mass_is_at_the_place() -> None:
+    mass = torch.zeros(1, 3, 256)
+    mass[0, 0, 70], mass[0, 0, 200] = 0.6, 0.2
+    mass[0, 1, 10], mass[0, 1, 130] = 0.3, 0.1
+    mass[0, 2] = 0.5
+    places = Places(torch.tensor([[5, 6, -1]]), torch.tensor([[64, 120, -1]]), torch.tensor([[80, 140, -1]]))
+    share, heaviest = shares_at(mass, places)
+    torch.testing.assert_close(share[0, :2], torch.tensor([0.75, 0.25]))
+    assert heaviest[0, :2].tolist() == [True, False]
+    assert share.isfinite().all()
 
 
 def test_the_block_mask_says_what_the_dense_mask_says():

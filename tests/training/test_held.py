@@ -64,17 +64,19 @@ def test_a_measurement_counts_what_is_asked_and_what_is_right(config):
     assert line["loss"] > 5
 
     def right(batch):
-        return torch.zeros(batch["targets"].shape), torch.zeros_like(batch["targets"], dtype=torch.bool)
+        places = torch.ones_like(batch["at"], dtype=torch.bool)
+        return torch.zeros(batch["targets"].shape), torch.zeros_like(batch["targets"], dtype=torch.bool), places
 
     def one_token_wrong(batch):
         wrong = batch["targets"] >= 0
-        return wrong.float(), wrong & (torch.cumsum(wrong, 1) == 1)
+        return wrong.float(), wrong & (torch.cumsum(wrong, 1) == 1), torch.zeros_like(batch["at"], dtype=torch.bool)
 
     measured = trainer._held["squad"].measure(right, torch.device("cpu"))
-    assert measured == {"questions": chains, "exact": 1.0, "loss": 0.0}
+    assert measured == {"questions": chains, "exact": 1.0, "loss": 0.0, "placed": 1.0}
     measured = trainer._held["squad"].measure(one_token_wrong, torch.device("cpu"))
     assert round(measured["questions"] * measured["exact"]) == chains - 4
     assert measured["loss"] > 1
+    assert measured["placed"] == 0
 
 
 def test_a_measurement_sees_what_training_sees(config):

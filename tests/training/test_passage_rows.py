@@ -14,12 +14,13 @@ from gfqa.answer.prompt import asking_ids
 from gfqa.errors import UsageError
 from gfqa.model.pointer import point
 from gfqa.tokenizer import load_tokenizer
+from gfqa.training.asking import some_of
 from gfqa.training.config import TrainConfig
 from gfqa.training.data import Rows
 from gfqa.training.forward import Forward
 from gfqa.training.optimizer import OptimizerConfig
 from gfqa.training.packs import UnitFiles
-from gfqa.training.passage_rows import PassageShape, _some, _swapped, answer_of, passage_row
+from gfqa.training.passage_rows import PassageShape, _swapped, answer_of, passage_row
 from gfqa.training.pool import Pool, unit_of
 from gfqa.training.questions.units import question, unit
 from gfqa.training.rows import RowShape
@@ -200,9 +201,9 @@ def test_a_passage_whose_path_is_the_answer_shows_what_is_asked_about(
 def test_questions_without_names_are_taken_more_often() -> None:
     qas = [{"kind": "constant"}] * 8 + [{"kind": "everyday_value"}] * 2
     rng, shape = random.Random(0), PassageShape(most_of_document=2, everyday=2.0)
-    drawn = [qa["kind"] for _ in range(2000) for qa in _some(qas, shape, rng)]
+    drawn = [qa["kind"] for _ in range(2000) for qa in some_of(qas, shape.most_of_document, shape.everyday, rng)]
     assert len(drawn) == 4000
     share = drawn.count("everyday_value") / 4000
     # Two of ten, twice as likely each: about a third of the first draw.
     assert 0.28 < share < 0.37
-    assert len(_some(qas[:1], shape, rng)) == 1
+    assert len(some_of(qas[:1], shape.most_of_document, shape.everyday, rng)) == 1

@@ -131,9 +131,19 @@ def test_rows_decode_to_what_the_application_would_build(pool: Pool) -> None:
             else:
                 forms["answered"] += 1
                 assert TOKENS.decode(answer).strip() in TOKENS.decode(documents)
+        for at, begin, end in zip(row["at"], row["place_first"], row["place_last"], strict=True):
+            if at >= 0:
+                forms["placed"] = forms.get("placed", 0) + 1
+                assert row["targets"][at] not in (-1, control["none"])
+                slot = row["chain"][at]
+                assert row["targets"][slot:at].max(initial=-1) == -1
+                said = row["targets"][at : slot + 64]
+                said = TOKENS.decode(said[(said >= 0) & (said != control["eos"])].tolist()).strip()
+                assert said[:12] in TOKENS.decode(row["ids"][begin:end].tolist()) or "/" in said, said
         visible = row["visible"][row["last"] > 0]
         assert (visible >= 1).all()
     assert min(forms.values()) > 5, forms
+    assert forms["placed"] == forms["answered"]
 
 
 def test_the_pipeline_keeps_the_evaluation_out(tmp_path: Path) -> None:

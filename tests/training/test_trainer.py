@@ -154,6 +154,17 @@ def test_the_mixture_is_what_was_asked_for_and_moves(data: dict[str, str], tmp_p
     assert set(kinds_of(Trainer(phase(data, tmp_path / "d", language_rows=0)), 10)) == {"questions"}
 
 
+def test_attention_is_drawn_to_the_place_of_the_answer(data: dict[str, str], tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = []
+    steps = {"steps": 30, "language_share": 0.0, "language_rows": 0, "log_every": 5, "accumulate": 1, "dropout": 0.0}
+    assert Trainer(phase(data, tmp_path / "out", place_weight=1.0, **steps), lines.append).run()
+    shown = [line["place_loss"] for line in lines if "place_loss" in line]
+    assert shown[-1] < 0.9 * shown[0], shown
+    lines.clear()
+    Trainer(phase(data, tmp_path / "none", **steps | {"steps": 10}), lines.append).run()
+    assert all("place_loss" not in line for line in lines)
+
+
 def test_the_rate_falls_at_the_end() -> None:
     config = load_config(["reader", "questions"])
     factors = [rate_factor(config, 500, progress) for progress in (0.0, 1 - config.cooldown, 1.0)]
