@@ -27,6 +27,8 @@ from gfqa.training.synthetic_units import StreamUnits, SyntheticUnits, by_weight
 from gfqa.training.teacher import WordPieces
 
 KINDS = ("language", "questions", "passages")
+FRESH = {"fresh_lists": "lists", "fresh_tables": "printed"}
+"""Names in `set_weights` and `passage_weights` for shares of contexts that are lists or tables made on the spot."""
 
 
 class Rows(Dataset[Row]):
@@ -97,6 +99,9 @@ class Rows(Dataset[Row]):
             if not pool.sets:
                 raise UsageError(f"{folder} has no units of the groups of {held or 'any set'} that are wanted.")
             makers: dict[str, Maker] = {} if held else {"synthetic": SyntheticUnits(pool)}
+            for name, kind in FRESH.items():
+                if not held and weights.get(name, 0.0) > 0:
+                    makers[name] = SyntheticUnits(pool, (kind,))
             if not held and weights.get("recurring", 0.0) > 0:
                 makers["recurring"] = StreamUnits(*self._text(), tokenizer)
             self._questions = (pool, by_weight(pool, makers))

@@ -27,6 +27,8 @@ Vary = Callable[[str, random.Random], str]
 Span = tuple[int, int]
 LONGEST = 64
 """Tokens of an answer at most (`model.pointer.LONGEST`)."""
+OCCURRENCES = 2000
+"""Places of an answer's words that are looked at: a short number may stand anywhere in a table."""
 _NAMED = re.compile(r"\b(?:[A-Z][\w'-]+(?: [A-Z][\w'-]+)*|\d[\d,.]*\d|\d)")
 RIVALS = 6
 """Documents of the same group from which a wrong passage is taken."""
@@ -108,7 +110,7 @@ def answer_of(unit: Unit, qa: Question, rng: random.Random) -> Answer | None:
     text, places = unit.text, unit.places
     around = places.character(qa["at"])
     for said in sorted(qa["a"], key=lambda _: rng.random()):
-        found = list(occurrences(text, said))
+        found = list(occurrences(text, said, OCCURRENCES))
         if found:
             at = min(found, key=lambda character: abs(character - around))
             first, last = places.token(at), places.token(at + len(said) - 1)

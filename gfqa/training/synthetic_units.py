@@ -1,9 +1,10 @@
-"""Units made while packing: needles, pairs, variables, facts and tables in fresh haystacks; windows of the text stream, asked
-about what recurs in them."""
+"""Units made while packing: needles, pairs, lists, variables, facts and tables in fresh haystacks; windows of the text
+stream, asked about what recurs in them."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,10 +12,13 @@ from gfqa.tokenizer import Tokenizer
 from gfqa.training.packs import CHUNK
 from gfqa.training.pool import Maker, Pool, Unit, unit_of
 from gfqa.training.questions import synthetic
+from gfqa.training.questions.lists import list_units
+from gfqa.training.questions.printed_tables import printed_table_units
 from gfqa.training.questions.recurring import recurring
 from gfqa.training.questions.units import unit
 
-MAKERS = ("needle", "kv", "variable", "facts", "table")
+MAKERS = ("needle", "kv", "variable", "facts", "table", "lists", "printed")
+_FAMILIES = {"lists": list_units, "printed": printed_table_units}
 SMALLEST, LARGEST = 512, 6144
 """Tokens of a window of the text stream."""
 TOKENS_A_QUESTION = 100
@@ -26,13 +30,17 @@ BOOK, BOOKS = 1 << 16, 0.3
 
 
 class SyntheticUnits:
-    """Callable: a few tokenised synthetic units of one random kind; haystacks are texts of the pool's units."""
+    """Callable: a few tokenised synthetic units of one random kind of `kinds`; haystacks are texts of the pool's units."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, kinds: Sequence[str] = MAKERS) -> None:
+        self._pool, self._kinds = pool, kinds
 
     def __call__(self, rng: random.Random) -> list[Unit]:
-        records = synthetic.make(rng.choice(MAKERS), rng, self._haystack)
+        kind = rng.choice(self._kinds)
+        if kind in _FAMILIES:
+            records = _FAMILIES[kind](rng, rng.choice((1, 2, 2, 3)), self._haystack)
+        else:
+            records = synthetic.make(kind, rng, self._haystack)
         return [unit_of(record, self._pool.tokenizer) for record in records]
 
     def _haystack(self, rng: random.Random) -> str:

@@ -57,6 +57,7 @@ def pack_units(
             unit = unit_of(record, encoder)
             for qa in unit.qas:
                 qa.pop("line", None)
+                qa.pop("offset", None)
                 if found := users(number, qa):
                     qa["users"] = found
             ids.append(unit.ids)

@@ -21,9 +21,11 @@ _NEAR = 160
 def answer_offset(text: str, qa: Question) -> int:
     """The character of `text` where the question is answered; where an answer is the document's path, what it is about.
 
-    The question's own line decides where it has one, else the occurrence of the answer with most of the question's words
-    around it. 0 where nothing is found.
+    The question's own offset or line decides where it has one, else the occurrence of the answer with most of the question's
+    words around it. 0 where nothing is found.
     """
+    if "offset" in qa:
+        return int(qa["offset"])
     line = qa.get("line")
     if line:
         start = _line_start(text, line)

@@ -1,4 +1,4 @@
-"""Every question set, one .jsonl.xz file each: published sets, code in parts, documentation."""
+"""Every question set, one .jsonl.xz file each: published sets, code in parts, documentation, made-up lists and tables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from typing import Any
 from gfqa.errors import UsageError
 from gfqa.training.leaks import Held, without_leaks
 from gfqa.training.questions.code import corpus_units, repository_units
+from gfqa.training.questions.lists import list_set
+from gfqa.training.questions.printed_tables import table_set
 from gfqa.training.questions.ready import SETS
 from gfqa.training.questions.units import Unit, is_verbatim, write_jsonl
 
 CODE_PARTS = 6
 """The code set is written in parts, so that an interrupted run repeats little."""
+
+FAMILIES = 2600
+"""Families of lists, and of tables: two or three documents each."""
 
 
 def write_sets(
@@ -27,7 +32,7 @@ def write_sets(
     only: Sequence[str] = (),
     show: Callable[[dict[str, Any]], None] = lambda report: None,
 ) -> list[dict[str, Any]]:
-    """Write the sets that the given folders allow; a set that is there already is kept.
+    """Write the sets that the given folders allow, and those that need none; a set that is there already is kept.
 
     ready: published sets (NAME.jsonl.xz); code: one folder a repository, named owner__name; corpus: text shards. Units that
     the evaluation reads, questions that it asks, and answers that cannot be copied are dropped. Each report: set, units,
@@ -73,6 +78,8 @@ def _makers(ready: Path | None, code: Path | None, corpus: Path | None) -> dict[
         makers["documentation"] = lambda: _units(roots, True)
     if corpus is not None:
         makers["documentation-corpus"] = lambda: corpus_units(sorted(corpus.glob("shard-*.jsonl.xz")))
+    makers["lists"] = lambda: list_set(FAMILIES, 0)
+    makers["tables"] = lambda: table_set(FAMILIES, 0)
     return makers
 
 

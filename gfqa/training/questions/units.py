@@ -49,7 +49,10 @@ PROSE_KINDS = frozenset(
 
 
 def question(q: str, answers: str | Iterable[str], kind: str, **extra: Any) -> Question:
-    """One question record; `answers` are made distinct, in order. `extra` (names, line) is for packer and evaluation."""
+    """One question record; `answers` are made distinct, in order. `extra` (names, line, offset) is for packer and evaluation.
+
+    offset: the character of the text at which the answer stands.
+    """
     found = [answers] if isinstance(answers, str) else answers
     return {"q": q, "a": list(dict.fromkeys(found)), "kind": kind, **extra}
 
