@@ -12,6 +12,13 @@ from gfqa.training.questions.table_layouts import Grid
 from gfqa.training.questions.table_topics import Measure, Topic, columns_of_time, numbers, row_name, topics
 
 _SUMMED = ("i", "t")
+_LASTING = frozenset(
+    {
+        *("elevation", "area", "floor", "windows", "doors", "length", "warranty", "extension", "catchment", "voltage"),
+        *("memory", "platform", "tonnage", "p", "n", "parameters", "density"),
+    }
+)
+"""Measures that no table has by year."""
 _GAPS = ("–", "-", "n/a", "..", "—")
 _TITLES = (
     "{W} and other figures by {s}", "Figures for each {s}", "Properties of every {s}", "{W} by {s}",
@@ -47,6 +54,11 @@ class Family:
             if not any({*measure.words, *measure.questions} & {*other.words, *other.questions} for other in kept):
                 kept.append(measure)
         self.words = [(measure, rng.choice(measure.words)) for measure in kept]
+
+    @property
+    def people(self) -> bool:
+        """Whether it is people that are counted and measured."""
+        return self.topic.sort in ("town", "method", "department")
 
     def rows(self, count: int) -> list[str]:
         """At most `count` names that no row of the family has, none of whose words are all of another's."""
@@ -107,7 +119,7 @@ def drawn_grids(family: Family, rng: random.Random) -> tuple[list[Grid], list[Pl
     timed = []
     for _ in range(rng.choice((1, 1, 2))):
         draw = rng.random()
-        numeric = [one for one in free if " " in one[0].number]
+        numeric = [one for one in free if " " in one[0].number and one[0].words[0] not in _LASTING]
         if draw < 0.52 or not numeric or family.topic.sort == "month":
             chosen = [free.pop(0) for _ in range(min(len(free), rng.randint(1, 6)))]
             made = _by_measure(family.sort, rows, chosen, marks, rng) if chosen else None
@@ -115,7 +127,7 @@ def drawn_grids(family: Family, rng: random.Random) -> tuple[list[Grid], list[Pl
             one = rng.choice(numeric)
             free.remove(one)
             shape = _by_time if draw < 0.82 else _long if draw < 0.91 else _nested
-            made = shape(family.sort, rows, one, marks, rng)
+            made = shape(family, rows, one, marks, rng)
             timed.append(shape)
         if made is not None:
             grids.append(made[0])
@@ -196,10 +208,10 @@ def _sum(cells: list[str], thousands: str) -> str:
     return f"{sum(int(cell.replace(',', '')) for cell in cells):,}".replace(",", "," if thousands else "")
 
 
-def _by_time(sort: str, rows: list[str], one: tuple[Measure, str], marks: _Marks, rng: random.Random) -> _Made:
+def _by_time(family: Family, rows: list[str], one: tuple[Measure, str], marks: _Marks, rng: random.Random) -> _Made:
     """One measure, a column for each year, month or group."""
     measure, word = one
-    heads, columns, phrase = columns_of_time(rng, rng.randint(2, 6))
+    heads, columns, phrase = columns_of_time(rng, rng.randint(2, 6), family.people)
     unit = rng.choice(measure.units)
     cells = [numbers(measure, len(columns), rng) for _ in rows]
     head_marks = [marks.put(column) for column in columns]
@@ -215,18 +227,18 @@ def _by_time(sort: str, rows: list[str], one: tuple[Measure, str], marks: _Marks
             value = cells[i][c]
             mark, text = marks.put(value)
             row.append(text)
-            cell = Cell(sort, name, measure, word, phrase.format(c=column), value)
+            cell = Cell(family.sort, name, measure, word, phrase.format(c=column), value)
             lone = cells[i].count(value) == 1
             placed.append(Placed(cell, mark, row_mark, head_marks[c][0], heads, column, lone))
         body.append(row)
-    title = _timed_title(sort, word, unit, heads, columns, rng)
-    return Grid(title, [sort, *(text for _, text in head_marks)], [""] * (len(columns) + 1), body), placed
+    title = _timed_title(family.sort, word, unit, heads, columns, rng)
+    return Grid(title, [family.sort, *(text for _, text in head_marks)], [""] * (len(columns) + 1), body), placed
 
 
-def _long(sort: str, rows: list[str], one: tuple[Measure, str], marks: _Marks, rng: random.Random) -> _Made:
+def _long(family: Family, rows: list[str], one: tuple[Measure, str], marks: _Marks, rng: random.Random) -> _Made:
     """A row for each row and time: two cells name it, the first one perhaps not said again."""
     measure, word = one
-    heads, times, phrase = columns_of_time(rng, rng.randint(2, 4))
+    heads, times, phrase = columns_of_time(rng, rng.randint(2, 4), family.people)
     unit, again = rng.choice(measure.units), rng.random() < 0.6
     head_mark, head = marks.put(word[0].upper() + word[1:])
     body, placed = [], []
@@ -237,19 +249,21 @@ def _long(sort: str, rows: list[str], one: tuple[Measure, str], marks: _Marks, r
             mark, text = marks.put(value)
             body.append([shown if i == 0 else name if again else "", time, text])
             placed.append(
-                Placed(Cell(sort, name, measure, word, phrase.format(c=time), value), mark, row_mark, head_mark)
+                Placed(Cell(family.sort, name, measure, word, phrase.format(c=time), value), mark, row_mark, head_mark)
             )
-    title = _timed_title(sort, word, "", heads, times, rng)
-    return Grid(title, [sort, heads.capitalize(), head], ["", "", unit], body, stubs=2), placed
+    title = _timed_title(family.sort, word, "", heads, times, rng)
+    return Grid(title, [family.sort, heads.capitalize(), head], ["", "", unit], body, stubs=2), placed
 
 
-def _nested(sort: str, rows: list[str], one: tuple[Measure, str], marks: _Marks, rng: random.Random) -> _Made:
+def _nested(family: Family, rows: list[str], one: tuple[Measure, str], marks: _Marks, rng: random.Random) -> _Made:
     """Heads in two rows: groups, and under each the same few columns."""
     measure, word = one
-    heads, times, phrase = columns_of_time(rng, rng.randint(2, 3))
-    kinds = rng.choice(
-        (("min", "max"), ("mean", "SD"), ("men", "women"), ("before", "after"), ("low", "high"), ("summer", "winter"))
-    )
+    heads, times, phrase = columns_of_time(rng, rng.randint(2, 3), family.people)
+    pairs = [("min", "max"), ("mean", "SD"), ("low", "high")]
+    pairs += [("men", "women")] if family.people else []
+    pairs += [("before", "after")] if family.topic.sort in ("sample", "crop", "method") else []
+    pairs += [("summer", "winter")] if heads == "year" else []
+    kinds = rng.choice(pairs)
     groups, head_marks = [""], []
     for time in times:
         number, text = marks.put(time)
@@ -271,10 +285,10 @@ def _nested(sort: str, rows: list[str], one: tuple[Measure, str], marks: _Marks,
                     said, when = word, f"{kind} treatment {when}"
                 # The measure's own questions would not say which of the two is meant.
                 asked = Measure((said,), measure.units, measure.number, ())
-                placed.append(Placed(Cell(sort, name, asked, said, when, value), mark, row_mark, head_marks[t]))
+                placed.append(Placed(Cell(family.sort, name, asked, said, when, value), mark, row_mark, head_marks[t]))
         body.append(row)
-    title = _timed_title(sort, word, rng.choice(measure.units), heads, times, rng)
-    head = [sort, *(kind for _ in times for kind in kinds)]
+    title = _timed_title(family.sort, word, rng.choice(measure.units), heads, times, rng)
+    head = [family.sort, *(kind for _ in times for kind in kinds)]
     return Grid(title, head, [""] * len(head), body, groups=groups), placed
 
 

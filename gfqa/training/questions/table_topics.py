@@ -250,8 +250,11 @@ def numbers(measure: Measure, count: int, rng: random.Random, thousands: str = "
     return [f"{x:{sign}.{kind[1]}f}" for x in drawn]
 
 
-def columns_of_time(rng: random.Random, count: int) -> tuple[str, list[str], str]:
-    """What the columns of a table by time or group are called together, their heads, and how a question puts one ({c})."""
+def columns_of_time(rng: random.Random, count: int, people: bool) -> tuple[str, list[str], str]:
+    """What the columns of a table by time or group are called together, their heads, and how a question puts one ({c}).
+
+    people: whether it is people that are counted: they may be so by age.
+    """
     draw = rng.randrange(8)
     if draw < 3:
         step, first = rng.choice((1, 1, 1, 2, 5, 10)), rng.randrange(1950, 2022)
@@ -265,7 +268,7 @@ def columns_of_time(rng: random.Random, count: int) -> tuple[str, list[str], str
     if draw == 5 and count <= 4:
         year = rng.choice(("", "", f" {rng.randrange(1990, 2026)}"))
         return "quarter", [f"Q{i + 1}{year}" for i in range(count)], "in {c}"
-    if draw == 6:
+    if draw == 6 or not people:
         names = rng.choice(("Zone {}", "Group {}", "Plot {}", "Phase {}", "Area {}", "Class {}"))
         return (
             names.split()[0].lower(),
