@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -42,18 +42,20 @@ class _HeldRows:
     """Rows of one set, this rank's share of them."""
 
     def __init__(self, rows: Dataset[Any], count: int, size: int, rank: int, world: int, workers: int) -> None:
-        """rows: a data set of single rows; count: rows of all ranks; size: rows a batch, the last filled with its first."""
+        """rows: a data set of single rows; count: rows of all ranks; size: rows a batch, the last filled up with its first,
+        which are not counted."""
         self._rows, self._world, self._workers = rows, world, workers
         mine = list(range(rank, count, world))
+        self._counted = [min(size, len(mine) - i) for i in range(0, len(mine), size)]
         mine += mine[:1] * (-len(mine) % size)
         self._numbers = [mine[i : i + size] for i in range(0, len(mine), size)]
         self._batches: list[dict[str, Tensor]] = []
 
-    def _made(self) -> list[dict[str, Tensor]]:
-        """The batches, put together when they are first needed."""
+    def _made(self) -> Iterator[tuple[dict[str, Tensor], int]]:
+        """The batches, put together when they are first needed, each with how many of its rows count."""
         if not self._batches:
             self._batches = list(DataLoader(self._rows, batch_sampler=self._numbers, num_workers=self._workers))
-        return self._batches
+        return zip(self._batches, self._counted, strict=True)
 
 
 class HeldPassages(_HeldRows):
@@ -62,8 +64,9 @@ class HeldPassages(_HeldRows):
     def measure(self, ask: Ask, device: torch.device) -> dict[str, float]:
         """questions; exact: share of spans that are the one marked; f1: mean F1 of tokens. ask gives (f1, exact) [N]."""
         sums = torch.zeros(3, dtype=torch.float64, device=device)
-        for batch in self._made():
-            overlap, same = ask({name: t.to(device) for name, t in batch.items()})
+        for batch, rows in self._made():
+            each = ask({name: t.to(device) for name, t in batch.items()})
+            overlap, same = (part[: rows * batch["ids"].shape[1]] for part in each)
             sums += torch.stack((overlap.new_tensor(len(same)), same.sum(), overlap.sum())).double()
         if self._world > 1:
             dist.all_reduce(sums)
@@ -78,9 +81,10 @@ class HeldQuestions(_HeldRows):
         """questions; exact: share of them; loss: nats a question; placed: share of those with a place at which attention is
         heaviest."""
         sums = torch.zeros(5, dtype=torch.float64, device=device)
-        for batch in self._made():
-            batch = {name: t.to(device) for name, t in batch.items()}
-            losses, wrong, heaviest = ask(batch)
+        for padded, rows in self._made():
+            whole = {name: t.to(device) for name, t in padded.items()}
+            losses, wrong, heaviest = (part[:rows] for part in ask(whole))
+            batch = {name: t[:rows] for name, t in whole.items()}
             counted, chain = batch["targets"] >= 0, batch["chain"].long()
             slots = torch.zeros(chain.shape, device=device)
             asked, missed, cost = (
