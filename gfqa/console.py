@@ -185,11 +185,19 @@ class Console:
         )
         pace = f" ({report.prefilled / report.seconds:,.0f} tokens/s)" if report.prefilled and report.seconds else ""
         self.note(
-            f"  {report.total:,} tokens, {report.prefilled:,} pre-filled in {report.seconds:.1f} s{pace}; {size(report.bytes)}"
+            f"  {report.total:,} tokens, {report.prefilled:,} read by the model in {report.seconds:.1f} s{pace}; "
+            f"{size(report.bytes)}"
         )
         if report.skipped:
             reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in report.reasons().items())
             self.note(f"  skipped: {reasons}")
+        if self.verbose:
+            rest = report.seconds - sum(report.timing.values())
+            parts = (*report.timing.items(), ("the rest", rest))
+            self.detail("  seconds: " + ", ".join(f"{part} {seconds:.2f}" for part, seconds in parts))
+            for item in report.skipped:
+                if item.reason != "ignored":
+                    self.detail(f"  skipped: {item.path} ({item.reason.replace('_', ' ')})")
         unexpected = [item for item in report.skipped if item.reason.startswith("pdf") or item.reason in _LOUD]
         for item in unexpected[:10]:
             self.warn(f"{item.path} was skipped: {item.reason.replace('_', ' ')}")

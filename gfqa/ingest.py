@@ -9,7 +9,7 @@ import collections
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class IngestReport:
     reused: int
     prefilled: int
     seconds: float
+    timing: dict[str, float] = field(default_factory=dict)
+    """Seconds of its parts: read (files, their text, tokens) and prefill (the model)."""
 
     def reasons(self) -> dict[str, int]:
         """Skipped files by reason, most frequent first."""
@@ -57,6 +59,7 @@ class IngestReport:
             "pages_without_text": [{"path": path, "pages": list(pages)} for path, pages in self.pages_without_text],
             "tokens": {"total": self.total, "reused": self.reused, "prefilled": self.prefilled},
             "seconds": round(self.seconds, 3),
+            "timing": {part: round(seconds, 3) for part, seconds in self.timing.items()},
         }
 
 
@@ -95,6 +98,7 @@ def run(
         if not work.documents:
             raise nothing_in(sources, work.skipped)
         kept = [] if only_these else work.others(sources, piped.path if piped else None)
+        read = time.monotonic() - began
         entries, chains = named_chains(reader, in_order([*work.documents, *kept]), work.stored_ids)
         prefilled = prefill_missing(reader, writer, chains, on_progress)
         readings = {**({} if only_these else before), **{str(source.root): _reading(source) for source in sources}}
@@ -118,6 +122,7 @@ def run(
         reused=total - prefilled.tokens,
         prefilled=prefilled.tokens,
         seconds=time.monotonic() - began,
+        timing={"read": read, "prefill": prefilled.seconds},
     )
 
 

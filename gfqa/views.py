@@ -19,7 +19,8 @@ INDENT = "    "
 def answered(console: Console, answer: Answer) -> None:
     """What follows a streamed answer: the end of its line, then the places it came from; warnings on stderr."""
     if not answer.found:
-        console.line("Not found in the documents.")
+        # Where places come close, the documents may well say it: only the reader does not.
+        console.line("No sure answer in the documents." if answer.closest else "Not found in the documents.")
         _closest(console, answer)
     else:
         console.line()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfqa import config, views_caches
-from gfqa.commands.shared import AsJson, Device, Model, Quiet, standard_input
+from gfqa.commands.shared import AsJson, Device, Model, Quiet, Verbose, standard_input
 from gfqa.console import Console
 from gfqa.errors import NothingToRead, UsageError
 
@@ -57,6 +57,7 @@ def ingest(
     ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Read documents into a cache, once. Unchanged files are never read by the model again.
 
@@ -67,7 +68,7 @@ def ingest(
     git ls-files -z | gfqa ingest --from - -0
     pdftotext scan.pdf - | gfqa ingest - --as scan.txt --name papers
     """
-    console = Console(as_json=as_json, quiet=quiet)
+    console = Console(as_json=as_json, quiet=quiet, verbose=verbose)
     limits = limits_of(include, exclude, include_secrets)
     # A misspelt path is told before torch is imported.
     sources = _sources([path for path in paths or () if path != "-"], from_, null, limits)

@@ -304,7 +304,7 @@ def test_where_nothing_is_found_the_closest_places_are_told(
     assert (close["start_line"], close["quote"]) == (3, "A failed job is retried after a delay.")
     assert 0.3 <= close["score"] <= 1
     human = gfqa("ask", question, "--no-stream")
-    assert human.out == "Not found in the documents.\n"
+    assert human.out == "No sure answer in the documents.\n"
     assert f"    {close['path']}:3\n        A failed job is retried after a delay.\n" in human.err
     assert "Closest" not in gfqa("ask", question, "--no-stream", "-q").err
     # No word in common: nothing is close.

@@ -43,7 +43,7 @@ def test_ingest_json_is_as_documented(gfqa: Run, project: Path) -> None:
     assert (result.code, result.err) == (0, "")
     report = result.json
     assert list(report) == [
-        "schema", "cache", "documents", "skipped", "skipped_files", "pages_without_text", "tokens", "seconds",
+        "schema", "cache", "documents", "skipped", "skipped_files", "pages_without_text", "tokens", "seconds", "timing",
     ]  # fmt: skip
     assert report["schema"] == 1
     assert report["cache"] == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -256,3 +257,10 @@ def world_model(folder: Path) -> Path:
     lines = [f"{number} {piece!r} {len(piece)}" for number, piece in enumerate(pieces, 1)]
     (folder / "rwkv_vocab_tiny.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def test_details_of_an_ingest_are_said_where_they_are_asked_for(gfqa: Run, project: Path) -> None:
+    result = gfqa("ingest", project, "-v")
+    assert re.search(r"seconds: read \d+\.\d\d, prefill \d+\.\d\d, the rest \d+\.\d\d", result.err)
+    assert "skipped: image.bin (binary)" in result.err
+    assert "skipped: image.bin" not in gfqa("ingest", project).err
