@@ -79,6 +79,15 @@ def test_nothing_in_common_scores_nothing() -> None:
     assert len(empty.search("alpha").score) == 0
 
 
+def test_names_that_stand_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, *_ = index(guide="the retry_limit of a postgresql server\n", Prague="not here\n")
+    asked = "is the retryLimit of PostgreSQL in Prague or of MySQL in Rome, Rome and MaxLimit?"
+    assert made.unknown_names(asked) == ()
+    monkeypatch.setattr(lexical, "MANY", 2)
+    assert made.unknown_names(asked) == ("MySQL", "Rome", "MaxLimit")
+    assert made.unknown_names("what is the limit?") == ()
+
+
 def test_the_best_line_of_a_passage() -> None:
     text = "\nfirst line\n  the retry limit is 7\nlast of all\fnext page\n"
     assert best_line(text, "What is the retry limit?") == (12, "the retry limit is 7")
