@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfqa.answer.names import names
+from gfqa.answer.thesaurus import ABBREVIATIONS
 from gfqa.answer.words import Bytes, Hashes, Numbers, Pieces, find_words, spell
 
 LENGTH = 160
@@ -23,6 +24,8 @@ SATURATION, LENGTH_WEIGHT = 0.9, 0.75
 """BM25's k1 and b."""
 PATH_WEIGHT = 1.0
 """What a word of the document's path counts, as if it stood so many times in each of its passages."""
+SYNONYM_WEIGHT = 0.5
+"""How often a word counts where another one for the same stands. The question's coverage takes only its own words."""
 PAIR_WEIGHT = 0.4
 """What two neighbouring words of the question count where they are neighbours in the text too, against one word."""
 
@@ -64,11 +67,15 @@ class Windows:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question looks for: hashes of its words, each once, ascending, with their weights; and of its pairs."""
+    """What a question looks for: hashes of its words [Q], each once, ascending, with their weights; of its pairs; and of words
+    for the same [A], ascending, synonym_of [Q, A] 1 where one stands for a word.
+    """
 
     words: Hashes
     weights: Scores
     pairs: Hashes
+    synonyms: Hashes
+    synonym_of: Scores
 
 
 @dataclass(frozen=True)
@@ -109,10 +116,12 @@ class LexicalIndex:
     def search(self, question: str) -> Evidence:
         """The evidence of every passage for the question."""
         asked = asked_words(question)
-        frequency, path = self._count(self._hashes, asked.words, 1.0 + DEFINED_WEIGHT * self._defined)
-        counted = frequency + PATH_WEIGHT * path
-        weights = asked.weights * self._idf(counted)
-        gain = self._gain(counted) @ weights
+        words = np.union1d(asked.words, asked.synonyms)
+        frequency, path = self._count(self._hashes, words, 1.0 + DEFINED_WEIGHT * self._defined)
+        held = frequency + PATH_WEIGHT * path
+        counted, alike = (held[:, np.searchsorted(words, some)] for some in (asked.words, asked.synonyms))
+        said = counted + SYNONYM_WEIGHT * alike @ asked.synonym_of.T
+        gain = self._gain(said) @ (asked.weights * self._idf(said))
         if len(asked.pairs):
             plain = self._hashes[: self._n_plain]
             neighbours, path = self._count(_joined(plain[:-1], plain[1:]), asked.pairs, np.ones(len(plain)))
@@ -177,7 +186,30 @@ def asked_words(question: str) -> Asked:
     strongest = np.zeros(len(each))
     np.maximum.at(strongest, place, weights[kept])
     pairs = _joined(plain[:-1], plain[1:])[~common[: n_plain - 1] & ~common[1:n_plain]] if n_plain > 1 else plain[:0]
-    return Asked(each, strongest, np.unique(pairs))
+    synonyms, synonym_of = _synonyms(each)
+    return Asked(each, strongest, np.unique(pairs), synonyms, synonym_of)
+
+
+def _synonyms(asked: Hashes) -> tuple[Hashes, Scores]:
+    """(other words for `asked` [Q], ascending [A]; which stand for which, [Q, A])."""
+    known = _thesaurus()
+    pairs = [(row, other) for row, word in enumerate(asked.tolist()) for other in known.get(word, ())]
+    synonyms = np.unique(np.array([other for _, other in pairs], np.uint64))
+    synonym_of = np.zeros((len(asked), len(synonyms)))
+    for row, other in pairs:
+        synonym_of[row, np.searchsorted(synonyms, np.uint64(other))] = 1
+    return synonyms, synonym_of
+
+
+@cache
+def _thesaurus() -> dict[int, set[int]]:
+    """The hash of each word of the thesaurus, and those of the words that share a group with it."""
+    known: dict[int, set[int]] = {}
+    for line in ABBREVIATIONS.split("\n"):
+        group = set(_hashes_of(line).tolist())
+        for word in group:
+            known.setdefault(word, set()).update(group - {word})
+    return known
 
 
 def best_line(text: str, question: str) -> tuple[int, str]:

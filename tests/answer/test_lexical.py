@@ -79,6 +79,14 @@ def test_nothing_in_common_scores_nothing() -> None:
     assert len(empty.search("alpha").score) == 0
 
 
+def test_other_words_for_the_same_count_less_and_cover_nothing() -> None:
+    made, *_ = index(one="the max of it is ten", two="the maximum of it is ten", three="the size of it is ten")
+    found = made.search("maximum of it")
+    assert found.score[1] > found.score[0] > found.score[2] == 0.0
+    assert found.coverage.tolist() == [0.0, 1.0, 0.0]
+    assert made.search("max of it").score[1] > 0
+
+
 def test_names_that_stand_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     made, *_ = index(guide="the retry_limit of a postgresql server\n", Prague="not here\n")
     asked = "is the retryLimit of PostgreSQL in Prague or of MySQL in Rome, Rome and MaxLimit?"
