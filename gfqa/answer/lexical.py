@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfqa.answer.names import names
-from gfqa.answer.thesaurus import ABBREVIATIONS
+from gfqa.answer.thesaurus import ABBREVIATIONS, GROUPS
 from gfqa.answer.words import Bytes, Hashes, Numbers, Pieces, find_words, spell
 
 LENGTH = 160
@@ -205,7 +205,7 @@ def _synonyms(asked: Hashes) -> tuple[Hashes, Scores]:
 def _thesaurus() -> dict[int, set[int]]:
     """The hash of each word of the thesaurus, and those of the words that share a group with it."""
     known: dict[int, set[int]] = {}
-    for line in ABBREVIATIONS.split("\n"):
+    for line in (ABBREVIATIONS + GROUPS).split("\n"):
         group = set(_hashes_of(line).tolist())
         for word in group:
             known.setdefault(word, set()).update(group - {word})

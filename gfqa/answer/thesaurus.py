@@ -118,3 +118,51 @@ vec vector
 ver version
 """
 """A line: what is written short, and what it is short for."""
+GROUPS = """
+size length long big large biggest largest
+maximum max most biggest largest longest limit
+minimum min least smallest shortest
+delete remove drop erase clear discard
+begin start first initial open
+end stop finish last close exit quit
+default preset initial
+wait timeout delay sleep pause
+last expire lifetime duration
+error exception raise throw fail failure
+function method procedure routine
+argument parameter param option flag switch
+setting option configuration config preference
+make create build generate new
+send post transmit submit
+get fetch read receive download retrieve
+upload send put
+check verify validate test
+set assign configure
+address url host uri
+count number amount many
+name call title
+try retry again repeat attempt
+change modify update edit alter replace
+show display print output
+allow permit accept enable
+forbid deny reject refuse disable
+login authentication auth credential password
+find search locate lookup
+convert turn parse transform
+skip ignore exempt bypass exclude
+charset encoding
+picture image icon
+colour color
+key shortcut binding
+file path
+old previous oldest
+save store write persist
+load read import
+copy clone duplicate
+join merge combine concatenate
+split divide separate
+random shuffle
+speed rate fast
+folder directory
+"""
+"""A line: words of a question and of a text that may mean the same; a word may stand in several."""
