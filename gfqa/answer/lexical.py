@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gfqa.answer.names import names
+from gfqa.answer.thesaurus import ABBREVIATIONS, GROUPS
 from gfqa.answer.words import Bytes, Hashes, Numbers, Pieces, find_words, spell
 
 LENGTH = 160
@@ -22,6 +24,8 @@ SATURATION, LENGTH_WEIGHT = 0.9, 0.75
 """BM25's k1 and b."""
 PATH_WEIGHT = 1.0
 """What a word of the document's path counts, as if it stood so many times in each of its passages."""
+SYNONYM_WEIGHT = 0.5
+"""How often a word counts where another one for the same stands. The question's coverage takes only its own words."""
 PAIR_WEIGHT = 0.4
 """What two neighbouring words of the question count where they are neighbours in the text too, against one word."""
 
@@ -40,6 +44,9 @@ STOP_WORDS = (
 PRIOR = 100
 """Passages of an imagined library beside the memory's own: in a memory of few passages a word that is not there would else
 weigh several times one that is."""
+MANY = 100
+"""Of so many passages on, a name of the question that none of them holds says that they do not answer: over 24 articles of
+SQuAD 33 % of the questions about other articles have one, 1 % of those about these. One paragraph is not told by its names."""
 DEFINERS = "def class fn func function struct enum interface trait"
 
 
@@ -60,11 +67,15 @@ class Windows:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a question looks for: hashes of its words, each once, ascending, with their weights; and of its pairs."""
+    """What a question looks for: hashes of its words [Q], each once, ascending, with their weights; of its pairs; and of words
+    for the same [A], ascending, synonym_of [Q, A] 1 where one stands for a word.
+    """
 
     words: Hashes
     weights: Scores
     pairs: Hashes
+    synonyms: Hashes
+    synonym_of: Scores
 
 
 @dataclass(frozen=True)
@@ -105,10 +116,12 @@ class LexicalIndex:
     def search(self, question: str) -> Evidence:
         """The evidence of every passage for the question."""
         asked = asked_words(question)
-        frequency, path = self._count(self._hashes, asked.words, 1.0 + DEFINED_WEIGHT * self._defined)
-        counted = frequency + PATH_WEIGHT * path
-        weights = asked.weights * self._idf(counted)
-        gain = self._gain(counted) @ weights
+        words = np.union1d(asked.words, asked.synonyms)
+        frequency, path = self._count(self._hashes, words, 1.0 + DEFINED_WEIGHT * self._defined)
+        held = frequency + PATH_WEIGHT * path
+        counted, alike = (held[:, np.searchsorted(words, some)] for some in (asked.words, asked.synonyms))
+        said = counted + SYNONYM_WEIGHT * alike @ asked.synonym_of.T
+        gain = self._gain(said) @ (asked.weights * self._idf(said))
         if len(asked.pairs):
             plain = self._hashes[: self._n_plain]
             neighbours, path = self._count(_joined(plain[:-1], plain[1:]), asked.pairs, np.ones(len(plain)))
@@ -116,6 +129,20 @@ class LexicalIndex:
             gain = gain + PAIR_WEIGHT * (self._gain(counted_pairs) @ self._idf(counted_pairs))
         steady = asked.weights * self._idf(counted, PRIOR)
         return Evidence(gain, (counted > 0) @ steady / (float(steady.sum()) or 1.0))
+
+    def unknown_names(self, question: str) -> tuple[str, ...]:
+        """The names of a question that stand in no document and no path; none where the memory has few passages."""
+        if len(self.windows) < MANY:
+            return ()
+        return tuple(name for name in dict.fromkeys(names(question)) if not self._knows(name))
+
+    def _knows(self, name: str) -> bool:
+        """Whether a name stands somewhere, in any case; of an identifier, whether each of its parts does."""
+        whole, parts = (
+            find_words(np.frombuffer(text.encode("utf-8", "replace"), np.uint8)) for text in (name.lower(), name)
+        )
+        alike, each = np.unique(whole.hashes[:1]), np.unique(parts.hashes[: parts.n_plain])
+        return any(len(np.unique(_hits(self._hashes, asked)[1])) == len(asked) for asked in (alike, each))
 
     def _count(self, hashes: Hashes, asked: Hashes, counts: Scores) -> tuple[Scores, Scores]:
         """How often each passage, and its document's path, holds each of `asked` [Q], ascending: two [P, Q].
@@ -125,13 +152,7 @@ class LexicalIndex:
         n, q = len(self.windows), len(asked)
         if not n or not q or not len(hashes):
             return np.zeros((n, q)), np.zeros((n, q))
-        # Nearly all words are not asked for; sixteen bits of the hash tell most of them apart at once.
-        likely = np.zeros(1 << 16, bool)
-        likely[asked.astype(np.uint16)] = True
-        hits = np.flatnonzero(likely[hashes.astype(np.uint16)])
-        column = np.minimum(np.searchsorted(asked, hashes[hits]), q - 1)
-        same = asked[column] == hashes[hits]
-        hits, column = hits[same], column[same]
+        hits, column = _hits(hashes, asked)
         header = self._in_header[hits]
         body, named = hits[~header], hits[header]
         cells = self._passage[body] * q + column[~header]
@@ -165,7 +186,30 @@ def asked_words(question: str) -> Asked:
     strongest = np.zeros(len(each))
     np.maximum.at(strongest, place, weights[kept])
     pairs = _joined(plain[:-1], plain[1:])[~common[: n_plain - 1] & ~common[1:n_plain]] if n_plain > 1 else plain[:0]
-    return Asked(each, strongest, np.unique(pairs))
+    synonyms, synonym_of = _synonyms(each)
+    return Asked(each, strongest, np.unique(pairs), synonyms, synonym_of)
+
+
+def _synonyms(asked: Hashes) -> tuple[Hashes, Scores]:
+    """(other words for `asked` [Q], ascending [A]; which stand for which, [Q, A])."""
+    known = _thesaurus()
+    pairs = [(row, other) for row, word in enumerate(asked.tolist()) for other in known.get(word, ())]
+    synonyms = np.unique(np.array([other for _, other in pairs], np.uint64))
+    synonym_of = np.zeros((len(asked), len(synonyms)))
+    for row, other in pairs:
+        synonym_of[row, np.searchsorted(synonyms, np.uint64(other))] = 1
+    return synonyms, synonym_of
+
+
+@cache
+def _thesaurus() -> dict[int, set[int]]:
+    """The hash of each word of the thesaurus, and those of the words that share a group with it."""
+    known: dict[int, set[int]] = {}
+    for line in (ABBREVIATIONS + GROUPS).split("\n"):
+        group = set(_hashes_of(line).tolist())
+        for word in group:
+            known.setdefault(word, set()).update(group - {word})
+    return known
 
 
 def best_line(text: str, question: str) -> tuple[int, str]:
@@ -201,6 +245,17 @@ def cut(text: Bytes, borders: Numbers, begins: Numbers, ends: Numbers) -> Window
     opens, document = opens[fresh], document[fresh]
     closes = np.where(np.append(document[1:] == document[:-1], False), np.append(opens[1:], 0), ends[document])
     return Windows(opens, closes[: len(opens)], document)
+
+
+def _hits(hashes: Hashes, asked: Hashes) -> tuple[Numbers, Numbers]:
+    """(where among `hashes` one of `asked` [Q > 0], ascending, stands; which one)."""
+    # Nearly all words are not asked for; sixteen bits of the hash tell most of them apart at once.
+    likely = np.zeros(1 << 16, bool)
+    likely[asked.astype(np.uint16)] = True
+    hits = np.flatnonzero(likely[hashes.astype(np.uint16)])
+    column = np.minimum(np.searchsorted(asked, hashes[hits]), len(asked) - 1)
+    same = asked[column] == hashes[hits]
+    return hits[same], column[same]
 
 
 def _joined(first: Hashes, second: Hashes) -> Hashes:

@@ -78,7 +78,9 @@ def calibrate(
     weights = fit(x, np.array([example[3] for example in flat], dtype=float))
     names = ("first", "again", "coverage", "constant")
     before = reader.score
-    made = Confidence(**dict(zip(names, weights.tolist(), strict=True)), found=before.found, sure=before.sure)
+    made = Confidence(
+        **dict(zip(names, weights.tolist(), strict=True)), found=before.found, sure=before.sure, unknown=before.unknown
+    )
     show(
         {
             "passages": len(flat),

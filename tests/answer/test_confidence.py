@@ -31,6 +31,7 @@ def test_confidence_grows_with_each_sign_and_stays_a_probability() -> None:
             assert 0 < confidence(first, again, 0.0) < confidence(first, again, 0.9) < 1
     assert confidence(0.2, 0.5, 0.5) < confidence(0.9, 0.5, 0.5)
     assert confidence(0.5, 0.2, 0.5) < confidence(0.5, 0.9, 0.5)
+    assert confidence(0.5, 0.5, 0.5, True) < confidence(0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,23 @@ def test_nothing_in_common_scores_nothing() -> None:
     assert len(empty.search("alpha").score) == 0
 
 
+def test_other_words_for_the_same_count_less_and_cover_nothing() -> None:
+    made, *_ = index(one="the max of it is ten", two="the maximum of it is ten", three="the size of it is ten")
+    found = made.search("maximum of it")
+    assert found.score[1] > found.score[0] > found.score[2] == 0.0
+    assert found.coverage.tolist() == [0.0, 1.0, 0.0]
+    assert made.search("max of it").score[1] > 0
+
+
+def test_names_that_stand_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, *_ = index(guide="the retry_limit of a postgresql server\n", Prague="not here\n")
+    asked = "is the retryLimit of PostgreSQL in Prague or of MySQL in Rome, Rome and MaxLimit?"
+    assert made.unknown_names(asked) == ()
+    monkeypatch.setattr(lexical, "MANY", 2)
+    assert made.unknown_names(asked) == ("MySQL", "Rome", "MaxLimit")
+    assert made.unknown_names("what is the limit?") == ()
+
+
 def test_the_best_line_of_a_passage() -> None:
     text = "\nfirst line\n  the retry limit is 7\nlast of all\fnext page\n"
     assert best_line(text, "What is the retry limit?") == (12, "the retry limit is 7")
