@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gfqa.memory import Memory
 
-MASS_WEIGHT = 0.25
+MASS_WEIGHT = 0.15
 """What attention counts, against 1 for the best score by words: so much times log(1 + share / THIN) of the passage's share. By
 the logarithm it adds to the words as evidence does: a passage that both half know comes before one that only one knows. The
 place was among the first twelve for 31 of 40 handwritten questions, 142 of 150 of SQuAD and all of 100 look-ups; with four
