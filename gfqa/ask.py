@@ -42,6 +42,8 @@ ROWS = 8
 """Questions that share a pass."""
 CLOSEST = 2
 """Places named where nothing was found."""
+PAGE = 0.77
+"""The least share of a question's words, by weight, that a page of a PDF must hold to be the answer; the share is its score."""
 MASSES = 1 << 24
 """At most this many attention masses [B, S] of one head are held at once: over a large memory fewer questions share."""
 
@@ -250,10 +252,10 @@ def _second(
 def _page(memory: Memory, about: str) -> tuple[Generated, Citation] | None:
     """The page of a PDF that says most about something; None where none says enough."""
     best = page_of(memory, about)
-    if best is None or (score := memory.reader.score.of(0.5, 0.5, best[1])) < memory.reader.score.sure:
+    if best is None or best[1] < PAGE:
         return None
-    passage, _ = best
-    return Generated(f"page {passage.page}", (), True, score, None), _place(memory, passage)
+    passage, said = best
+    return Generated(f"page {passage.page}", (), True, said, None), _place(memory, passage)
 
 
 def _place(memory: Memory, passage: Passage) -> Citation:

@@ -80,12 +80,15 @@ class Passage:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Every passage's merged score, best first. order [P]: numbers of passages; score [P]: in the order of the index."""
+    """Every passage's merged score, best first. order [P]: numbers of passages; in the order of the index score [P] and
+    attention [P], log(1 + share / THIN) of the share of attention on the passage, 0 where no model looked.
+    """
 
     index: LexicalIndex
     evidence: Evidence
     order: Numbers
     score: Scores
+    attention: Scores
 
     def span(self, memory: Texts, number: int) -> Span:
         """Passage `number` as a span of its document."""
@@ -183,10 +186,9 @@ def rank(memory: Texts, question: str, mass: Tensor | None = None) -> Ranking:
     """All passages of the memory by their merged score; see `find`."""
     index = lexical_index(memory)
     evidence = index.search(question)
-    score = evidence.score / max(float(evidence.score.max(initial=0.0)), 1e-9)
-    if mass is not None:
-        score = score + MASS_WEIGHT * np.log1p(_shares(index, mass) / THIN)
-    return Ranking(index, evidence, np.argsort(-score, kind="stable"), score)
+    attention = np.zeros_like(evidence.score) if mass is None else np.log1p(_shares(index, mass) / THIN)
+    score = evidence.score / max(float(evidence.score.max(initial=0.0)), 1e-9) + MASS_WEIGHT * attention
+    return Ranking(index, evidence, np.argsort(-score, kind="stable"), score, attention)
 
 
 def look(memory: Memory, question: str) -> Tensor | None:

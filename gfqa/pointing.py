@@ -65,7 +65,8 @@ class Look:
     """What the pointer says of one passage.
 
     passage: its number in the ranking; text, ids: the likeliest span; at: where that stands in the document, None in the path;
-    answerable: probability that the passage answers; coverage: the share of the question's words that it holds; tokens: read.
+    answerable: probability that the passage answers; coverage: the share of the question's words that it holds; attention: what
+    the first look's says of it; tokens: read.
     """
 
     passage: int
@@ -74,6 +75,7 @@ class Look:
     at: Span | None
     answerable: float
     coverage: float
+    attention: float
     tokens: int
 
 
@@ -91,7 +93,7 @@ def point_out(memory: Memory, question: str, first: float, ranking: Ranking, *, 
     """
     score, unknown = memory.reader.score, bool(ranking.index.unknown_names(question))
     hopes = {
-        n: score.of(first, HOPE, float(ranking.evidence.coverage[n]), unknown)
+        n: score.of(first, HOPE, float(ranking.evidence.coverage[n]), unknown, float(ranking.attention[n]))
         for n in ranking.order[:PASSAGES].tolist()
     }
     numbers = [number for number, hope in hopes.items() if hope >= score.found]
@@ -99,7 +101,7 @@ def point_out(memory: Memory, question: str, first: float, ranking: Ranking, *, 
     for batch in (numbers[:FIRST], numbers[FIRST:]):
         for look in looks_at(memory, question, ranking, batch, max_tokens):
             read += look.tokens
-            here = score.of(first, look.answerable, look.coverage, unknown)
+            here = score.of(first, look.answerable, look.coverage, unknown, look.attention)
             if here > likely and any(map(str.isalnum, look.text)):
                 likely, best = here, look
         if likely >= score.sure:
@@ -146,6 +148,7 @@ def looks_at(
                 _place(memory, span, first - len(asked), len(ids)),
                 float(answerable[row]),
                 float(ranking.evidence.coverage[number]),
+                float(ranking.attention[number]),
                 len(chain),
             )
         )

@@ -1,8 +1,8 @@
 """How likely a passage answers: both looks of the model and the words of the passage, weighed together.
 
-It decides whether a second look answers (`gfqa.pointing`) and whether a page of a PDF is what was asked for; a first look that
-answers alone is scored by the model's own probability. The weights belong to a model: `score.json` in its folder holds them
-(`gfqa.evaluation.calibrate` fits them); a model without one has those of the first reader. Torch-free.
+It decides whether a second look answers (`gfqa.pointing`); a first look that answers alone is scored by the model's own
+probability. The weights belong to a model: `score.json` in its folder holds them (`gfqa.evaluation.calibrate` fits them); a
+model without one has those of the first reader. Torch-free.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _LARGEST = 4096
 
 @dataclass(frozen=True)
 class Confidence:
-    """A logistic fit. first, again, coverage, constant: weights of what `of` takes; found: an answer less likely than
-    this is not given; sure: where one is as likely as this no further passages are looked at, and a page of a PDF, which
-    the search alone finds, must be as likely; unknown: what an unknown name takes from the log odds.
+    """A logistic fit. first, again, coverage, attention, constant: weights of what `of` takes; found: an answer less likely
+    than this is not given; sure: where one is as likely as this no further passages are looked at; unknown: what an unknown
+    name takes from the log odds.
 
     The defaults were fitted on 488 questions of the training side, half of whose documents were left out (articles,
     repositories, single paragraphs), while the second look still wrote its answers; `found` was chosen on fifty handwritten
@@ -41,18 +41,20 @@ class Confidence:
     found: float = 0.08
     sure: float = 0.25
     unknown: float = 2.0
+    attention: float = 0.0
 
-    def of(self, first: float, again: float, coverage: float, unknown: bool = False) -> float:
+    def of(self, first: float, again: float, coverage: float, unknown: bool = False, attention: float = 0.0) -> float:
         """Probability 0..1 that a passage answers the question.
 
         first, again: the model's own probability of an answer, over everything at first sight and, by the pointer, in the
         passage read again with the question; coverage: the share of the question's words, by weight, that the passage or its
-        path holds; unknown: whether a name of the question stands in no document. How sure the pointer is of its span is left
+        path holds; unknown: whether a name of the question stands in no document; attention: what the first look's attention
+        says of the passage (`Ranking.attention`). How sure the pointer is of its span is left
         out: it helps with questions as training asks them, and misleads with those in a user's own words, where many spans
         would do.
         """
         odds = self.constant + self.first * log_odds(first) + self.again * log_odds(again) + self.coverage * coverage
-        odds -= self.unknown * unknown
+        odds += self.attention * attention - self.unknown * unknown
         return 1 / (1 + math.exp(-min(max(odds, -500.0), 500.0)))
 
     @classmethod

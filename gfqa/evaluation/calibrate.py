@@ -45,8 +45,8 @@ RIGHT = 0.6
 RIDGE = 1.0
 """Strength of the pull of weights towards 0, in examples."""
 
-Example = tuple[float, float, float, bool]
-"""first and again (log odds), coverage, and whether the answer is right."""
+Example = tuple[float, float, float, float, bool]
+"""first and again (log odds), coverage, attention, and whether the answer is right."""
 
 
 def calibrate(
@@ -74,9 +74,9 @@ def calibrate(
         examples += _asked(reader, pools[number % len(pools)], pools, rng)
         show({"memories": number + 1, "questions": len(examples)})
     flat = [example for question in examples for example in question]
-    x = np.array([(*example[:3], 1.0) for example in flat])
-    weights = fit(x, np.array([example[3] for example in flat], dtype=float))
-    names = ("first", "again", "coverage", "constant")
+    x = np.array([(*example[:-1], 1.0) for example in flat])
+    weights = fit(x, np.array([example[-1] for example in flat], dtype=float))
+    names = ("first", "again", "coverage", "attention", "constant")
     before = reader.score
     made = Confidence(
         **dict(zip(names, weights.tolist(), strict=True)), found=before.found, sure=before.sure, unknown=before.unknown
@@ -84,7 +84,7 @@ def calibrate(
     show(
         {
             "passages": len(flat),
-            "right": sum(example[3] for example in flat),
+            "right": sum(example[-1] for example in flat),
             **dict(zip(names, weights.round(3).tolist())),
         }
     )
@@ -117,10 +117,10 @@ def table(weights: np.ndarray, examples: Sequence[Sequence[Example]]) -> Iterato
     """For limits on the score of a question's best passage: how many are answered, and how many of those answers are right."""
     best = []
     for question in examples:
-        odds = [float(np.dot((*example[:3], 1.0), weights)) for example in question]
+        odds = [float(np.dot((*example[:-1], 1.0), weights)) for example in question]
         first = max(range(len(question)), key=odds.__getitem__)
-        best.append((1 / (1 + math.exp(-odds[first])), question[first][3]))
-    could = sum(any(example[3] for example in question) for question in examples)
+        best.append((1 / (1 + math.exp(-odds[first])), question[first][-1]))
+    could = sum(any(example[-1] for example in question) for question in examples)
     for limit in (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5):
         said = [right for score, right in best if score >= limit]
         yield {
@@ -172,7 +172,7 @@ def _looked(memory: Memory, question: str, answers: Sequence[str]) -> Iterator[E
     ranking = rank(memory, question, pool_attention(attention).float().cpu())
     for look in looks_at(memory, question, ranking, ranking.order[:PASSAGES].tolist()):
         right = bool(answers) and f1(look.text, answers) >= RIGHT
-        yield log_odds(first), log_odds(look.answerable), look.coverage, right
+        yield log_odds(first), log_odds(look.answerable), look.coverage, look.attention, right
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -43,3 +43,11 @@ def test_a_file_that_holds_no_weights_is_refused(tmp_path: Path, text: str) -> N
     (tmp_path / SCORE).write_text(text)
     with pytest.raises(ModelError, match=r"score\.json does not hold the weights"):
         Confidence.load(tmp_path)
+
+
+def test_attention_counts_where_it_has_a_weight() -> None:
+    assert Confidence().of(0.5, 0.5, 0.5, attention=3.0) == Confidence().of(0.5, 0.5, 0.5)
+    weighed = Confidence(attention=0.4)
+    assert (
+        weighed.of(0.5, 0.5, 0.5, attention=3.0) > weighed.of(0.5, 0.5, 0.5, attention=1.0) > weighed.of(0.5, 0.5, 0.5)
+    )

@@ -29,8 +29,8 @@ def test_a_fit_finds_the_weights_that_made_the_data() -> None:
 
 
 def test_the_table_counts_what_a_limit_gives() -> None:
-    weights = np.array([1.0, 0.0, 0.0, 0.0])
-    examples = [[(3.0, 0.0, 0.0, True), (-3.0, 0.0, 0.0, False)], [(-1.0, 0.0, 0.0, False)]]
+    weights = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+    examples = [[(3.0, 0.0, 0.0, 0.0, True), (-3.0, 0.0, 0.0, 0.0, False)], [(-1.0, 0.0, 0.0, 0.0, False)]]
     rows = {row["found"]: row for row in calibrate.table(weights, examples)}
     assert (rows[0.02]["answered"], rows[0.02]["right"], rows[0.02]["could_be_right"]) == (2, 1, 1)
     assert (rows[0.5]["answered"], rows[0.5]["right"], rows[0.5]["questions"]) == (1, 1, 2)
