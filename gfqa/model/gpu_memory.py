@@ -57,15 +57,15 @@ def sorted_memory(
     Raises ValueError for a model with RoPE, whose keys have a place and cannot be sorted.
     """
     found = tokens or distinct_tokens(model, cache)
-    form, heads = _form(model), model.config.n_head
+    form, heads = form_for(model), model.config.n_head
     inverse = form.inverse_rms(found.unigram, found.pairs, found.tokens)
     memories = []
     for layer in model.gold_layers():
-        z = _bigram_mixes(layer, found)
+        z = bigram_mixes(layer, found)
         keys, key_scales = form.make_rows(
-            found.unigram, found.pairs, _mixer(layer, z, KEYS), heads, key_dtype, found.tokens, inverse
+            found.unigram, found.pairs, mixer_of(layer, z, KEYS), heads, key_dtype, found.tokens, inverse
         )
-        values, value_scales = form.make_rows(found.o, found.pairs, _mixer(layer, z, VALUES), heads, value_dtype)
+        values, value_scales = form.make_rows(found.o, found.pairs, mixer_of(layer, z, VALUES), heads, value_dtype)
         sorted_out = (found.tokens.bigram, found.offsets, found.tokens.order)
         memories.append(SortedMemory(keys, key_scales, values, value_scales, *sorted_out))
     return memories
@@ -91,11 +91,11 @@ def latent_memory(
     shared = latent_tokens.shared_tokens(found.unigram, pairs, bigram, keys, before, found.tokens.w_c, dtype)
     memories = []
     for layer in model.gold_layers():
-        z = _bigram_mixes(layer, found)
-        values, _ = _form(model).make_rows(
-            found.o, found.pairs, _mixer(layer, z, VALUES), model.config.n_head, found.o.dtype
+        z = bigram_mixes(layer, found)
+        values, _ = form_for(model).make_rows(
+            found.o, found.pairs, mixer_of(layer, z, VALUES), model.config.n_head, found.o.dtype
         )
-        key = _mixer(layer, z, KEYS)
+        key = mixer_of(layer, z, KEYS)
         memories.append(
             latent_tokens.latent_tokens(
                 shared,
@@ -147,7 +147,7 @@ def distinct_tokens(model: LanguageModel, cache: KeyCache) -> DistinctTokens:
     )
 
 
-def _form(model: LanguageModel) -> ModuleType:
+def form_for(model: LanguageModel) -> ModuleType:
     """The functions of `build` that this model's device and heads run."""
     if not runs_triton(model.emb.weight):
         return build
@@ -157,7 +157,7 @@ def _form(model: LanguageModel) -> ModuleType:
     return triton_build if model.config.head_size in triton.HEAD_SIZES else build
 
 
-def _bigram_mixes(layer: GoldTimeMix, found: DistinctTokens) -> Tensor:
+def bigram_mixes(layer: GoldTimeMix, found: DistinctTokens) -> Tensor:
     """z [U, 2 r] float32 of a layer, keys' half, then values': what its token shifts are mixed by.
 
     The product with a mixture of two rows of o is that of each, so it is made once for a distinct id.
@@ -167,7 +167,7 @@ def _bigram_mixes(layer: GoldTimeMix, found: DistinctTokens) -> Tensor:
     return torch.tanh(now[found.pairs.second.long()].float() + before[found.pairs.first.long()].float())
 
 
-def _mixer(layer: GoldTimeMix, z: Tensor, side: int) -> Mixer:
+def mixer_of(layer: GoldTimeMix, z: Tensor, side: int) -> Mixer:
     r = z.shape[1] // 2
     keys = side == KEYS
     mix = layer.time_maa_k if keys else layer.time_maa_v

@@ -142,6 +142,8 @@ class LanguageModel(nn.Module):
         equals `model(ids)`. Raises NotCacheable for a model without GOLD layers.
         """
         self._require_gold()
+        if len(memory):
+            memory.layers(self)  # First: a GPU makes them while the lower half's launches are on their way.
         return self._run(ids, state, memory, attention, last_only)
 
     def _run(

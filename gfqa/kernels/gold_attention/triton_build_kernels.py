@@ -32,7 +32,7 @@ def _compressed(codes, scales, place, present, width: tl.constexpr, WIDTH: tl.co
 
 
 @triton.jit
-def _row_block(table, row, start, C: tl.constexpr, COLUMNS: tl.constexpr):
+def _key(table, row, start, C: tl.constexpr, COLUMNS: tl.constexpr):
     """[TILE, COLUMNS] in float32 of a table [.., C]."""
     column = start + tl.arange(0, COLUMNS)
     return tl.load(table + row[:, None] * C + column[None, :]).to(tl.float32)
@@ -61,7 +61,7 @@ def inverse_rms_kernel(
     squares = tl.zeros([TILE], tl.float32)
     for start in range(0, C, COLUMNS):
         expanded = product(code, _matrix_block(w_c, start, C, WIDTH, COLUMNS), DTYPE, PRECISION)
-        raw = _row_block(table, row, start, C, COLUMNS) + expanded * scale[:, None]
+        raw = _key(table, row, start, C, COLUMNS) + expanded * scale[:, None]
         squares += tl.sum(raw * raw, 1)
     tl.store(found + place, 1.0 / (tl.sqrt(squares / C) + 1e-8), mask=inside)
 
@@ -73,8 +73,8 @@ def _mixed(
     DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """now + (before - now) * (mix + z mix_w) of COLUMNS columns, float32."""
-    now = _row_block(table, row, start, C, COLUMNS)
-    before = _row_block(table, row_before, start, C, COLUMNS)
+    now = _key(table, row, start, C, COLUMNS)
+    before = _key(table, row_before, start, C, COLUMNS)
     if TOKENS:
         block = _matrix_block(w_c, start, C, WIDTH, COLUMNS)
         now = (now + product(code, block, DTYPE, PRECISION) * scale[:, None]) * s[:, None]
@@ -87,12 +87,12 @@ def _mixed(
 @triton.jit
 def rows_kernel(
     table, first, second, bigram, order, codes, scales, inverse, w_c, z, mix, mix_w, w1, w2_turned, w2, gram, sums,
-    gain, bias, out, out_scales, S, nothing, epsilon, C: tl.constexpr, width: tl.constexpr,
+    gain, bias, made, made_scales, S, nothing, epsilon, C: tl.constexpr, width: tl.constexpr,
     N: tl.constexpr, TILE: tl.constexpr, COLUMNS: tl.constexpr, WIDTH: tl.constexpr, MIXES: tl.constexpr,
     LORA: tl.constexpr, TOKENS: tl.constexpr, SCALED: tl.constexpr, QUANTISED: tl.constexpr,
     SMALLEST: tl.constexpr, DTYPE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """out [C / N, S, N] and out_scales [C / N, S]: TILE sorted tokens' keys, or with TOKENS false TILE bigrams' values.
+    """made [C / N, S, N] and made_scales [C / N, S]: TILE sorted tokens' keys, or with TOKENS false TILE bigrams' values.
 
     w_c [WIDTH, C], z [U, MIXES], mix_w [MIXES, C], w1 and w2_turned [C, LORA], w2 [LORA, C], gram = w2 w2^T [LORA, LORA] with
     zeros where a width was rounded up; mix, gain, bias [C], sums [LORA] of w2's rows float32. nothing: the row of zeros.
@@ -143,13 +143,13 @@ def rows_kernel(
             table, row, row_before, code, scale, s, code_before, scale_before, s_before, w_c, share, mix, mix_w,
             head * N, C, N, WIDTH, MIXES, TOKENS, DTYPE, PRECISION,
         )  # fmt: skip
-        made = mixed + product(tau, _matrix_block(w2, head * N, C, LORA, N), DTYPE, PRECISION)
-        made = (made - mean[:, None]) * deviation[:, None] * tl.load(gain + head * N + channel)[None, :]
-        made += tl.load(bias + head * N + channel)[None, :]
+        key = mixed + product(tau, _matrix_block(w2, head * N, C, LORA, N), DTYPE, PRECISION)
+        key = (key - mean[:, None]) * deviation[:, None] * tl.load(gain + head * N + channel)[None, :]
+        key += tl.load(bias + head * N + channel)[None, :]
         if QUANTISED:
-            peak = tl.maximum(tl.max(tl.abs(made), 1) / 127.0, SMALLEST).to(tl.float16)
-            tl.store(out_scales + line, peak, mask=inside)
-            made = made * (1.0 / peak.to(tl.float32))[:, None]
-            made = tl.floor(tl.minimum(tl.maximum(made, -127.0), 127.0) + 0.5)
-        tl.store(out + line[:, None] * N + channel[None, :], made.to(out.dtype.element_ty), mask=inside[:, None])
+            peak = tl.maximum(tl.max(tl.abs(key), 1) / 127.0, SMALLEST).to(tl.float16)
+            tl.store(made_scales + line, peak, mask=inside)
+            key = key * (1.0 / peak.to(tl.float32))[:, None]
+            key = tl.floor(tl.minimum(tl.maximum(key, -127.0), 127.0) + 0.5)
+        tl.store(made + line[:, None] * N + channel[None, :], key.to(made.dtype.element_ty), mask=inside[:, None])
         line += S
