@@ -67,7 +67,7 @@ ROWS = {"N": 64, "TILE": 64, "VALUE_ROWS": 32, "KEY_SCALES": True, "VALUE_SCALES
 BUILD = {"C": 768, "width": 48, "TILE": 128, "WIDTH": 64, "SCALED": True, "DTYPE": tl.float16, **PRODUCT}
 KEYS = {**BUILD, "N": 64, "COLUMNS": 32, "MIXES": 32, "LORA": 64, "TOKENS": True, "QUANTISED": True, "SMALLEST": 6e-5}
 VALUES = {**KEYS, "TOKENS": False, "SCALED": False, "QUANTISED": False}
-D2048 = {"C": 2048, "width": 128, "WIDTH": 128, "LORA": 128, "TILE": 64}
+D2048 = {"C": 2048, "width": 128, "WIDTH": 128, "LORA": 128, "TILE": 64, "COLUMNS": 16}
 EIGHT = {"num_warps": 8, "num_stages": 2}
 LATENT = {"room": 16, "TILE": 128, "HEADS": 16, "GROUP": 4, "DTYPE": tl.float16, **PRODUCT}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +103,9 @@ def read_memory(packs: Path, identity: Identity, chains: Mapping[str, StoredChai
         return wide
 
     if len(needs) > 1:
-        # Most of the time is that of checksums, which need no interpreter lock.
+        # Most of the time is that of checksums, which need no interpreter lock. Imported on use: many commands read no pack.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(min(READERS, len(needs), os.cpu_count() or 1)) as pool:
             wide = max(pool.map(read, needs))
     else:

@@ -120,12 +120,12 @@ def distinct_tokens(model: LanguageModel, cache: KeyCache) -> DistinctTokens:
     device = model.emb.weight.device
     ids = cache.ids.to(device)
     occurs = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=device)
-    occurs[ids] = True
+    occurs.index_fill_(0, ids, True)
     used = occurs.nonzero().squeeze(1)
     token = occurs.cumsum(0)[ids] - 1
     previous = token.roll(1)
-    previous[:1] = len(used)
-    previous[cache.chain_starts.to(device)] = len(used)
+    previous[:1].fill_(len(used))
+    previous.index_fill_(0, cache.chain_starts.to(device), len(used))
     # One sort gives the order, the bigrams' numbers and where each begins.
     codes, order = torch.sort(previous * len(used) + token, stable=True)
     begins = torch.ones(len(codes), dtype=torch.bool, device=device)

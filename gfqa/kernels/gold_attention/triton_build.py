@@ -20,7 +20,7 @@ RMS_LAUNCH = {"TILE": 128, "num_warps": 8, "num_stages": 3}
 LAUNCH = {"TILE": 128, "num_warps": 8, "num_stages": 2}
 WIDE_LAUNCH = {**LAUNCH, "TILE": 64}
 """For heads or LoRAs of more than 64: twice the columns, so half the tokens."""
-RMS_COLUMNS, COLUMNS = 64, 32
+RMS_COLUMNS, COLUMNS, WIDE_COLUMNS = 64, 32, 16
 """Columns worked on at once; more would not fit the registers beside the sums over the LoRA's."""
 
 
@@ -65,13 +65,13 @@ def make_rows(
     if tokens is not None:
         w_c, width = _padded(tokens.w_c.t(), operand), tokens.codes.shape[1]
         given = (tokens.bigram, tokens.order, tokens.codes, tokens.scales, inverse, w_c)
-    launch = WIDE_LAUNCH if max(N, w2.shape[0]) > 64 else LAUNCH
+    launch, columns = (WIDE_LAUNCH, WIDE_COLUMNS) if max(N, w2.shape[0]) > 64 else (LAUNCH, COLUMNS)
     with torch.cuda.device_of(table):
         kernels.rows_kernel[(triton.cdiv(n, launch["TILE"]),)](
             table, pairs.first, pairs.second, *(_or(tensor, table) for tensor in given), z, mixer.mix.float(), mix_w,
             w1, turned, w2, (wide @ wide.t()).to(operand), wide.sum(1), mixer.gain.float(), mixer.bias.float(),
             rows, _or(scales, rows), n, len(table) - 1, mixer.epsilon, C, width,
-            N=N, COLUMNS=_columns(C, COLUMNS), WIDTH=_side(width), MIXES=z.shape[1], LORA=w2.shape[0],
+            N=N, COLUMNS=_columns(C, columns), WIDTH=_side(width), MIXES=z.shape[1], LORA=w2.shape[0],
             TOKENS=tokens is not None, SCALED=tokens is not None and tokens.scales is not None,
             QUANTISED=scales is not None, SMALLEST=SMALLEST_SCALE, DTYPE=_name(operand), PRECISION=precision(), **launch,
         )  # fmt: skip
@@ -89,8 +89,11 @@ def _name(operand):
 
 def _padded(matrix, dtype, lines=True):
     """A matrix whose lines (or columns) are filled up with zeros to a size that products take, contiguous."""
-    missing = _side(matrix.shape[0 if lines else 1]) - matrix.shape[0 if lines else 1]
-    return torch.nn.functional.pad(matrix.to(dtype), (0, 0, 0, missing) if lines else (0, missing)).contiguous()
+    size = matrix.shape[0 if lines else 1]
+    missing = _side(size) - size
+    if missing:
+        matrix = torch.nn.functional.pad(matrix, (0, 0, 0, missing) if lines else (0, missing))
+    return matrix.to(dtype).contiguous()
 
 
 def _side(size):
