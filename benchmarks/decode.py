@@ -55,8 +55,8 @@ FORMS: dict[str, tuple[Any, dict[str, torch.dtype]]] = {
     "latent, int8 values": (latent_memory, {"value_dtype": torch.int8}),
     "bf16 keys, bf16 values": (sorted_memory, {"key_dtype": torch.bfloat16}),
 }
-SECTIONS = ("equality", "attention", "latent", "rows", "step", "first", "load", "peers", "settings", "sweep")
-QUICK = set(SECTIONS) - {"rows", "sweep"}
+SECTIONS = ("equality", "attention", "latent", "rows", "step", "first", "load", "peers", "settings", "build", "sweep")
+QUICK = set(SECTIONS) - {"rows", "build", "sweep"}
 QUICK_FORMS = ("int8 keys, bf16 values", "int8 keys, int8 values", "latent, int8 values")
 STEPS: dict[str, dict[str, Any]] = {
     "fused": {},
@@ -97,7 +97,9 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.device, self.tiny, self.minutes = arguments.device, arguments.tiny, arguments.minutes
-        self.sections = set(arguments.only.split(",")) if arguments.only else set(SECTIONS) - {"sweep", "settings"}
+        self.sections = (
+            set(arguments.only.split(",")) if arguments.only else set(SECTIONS) - {"sweep", "settings", "build"}
+        )
         self.quick = arguments.quick
         if self.quick and not arguments.only:
             self.sections = set(QUICK)

@@ -1,7 +1,8 @@
 """The way from files to the first token: a store in the project's own form is read, sent, made a memory of, and asked.
 
-A section of `decode.py`. `whole` is the way as the application goes it, nothing waited for before the token; the items below
-are the same with a wait after each, so they add up to more.
+A section of `decode.py`; with `--only load,build` other launch settings of the kernel that makes keys are tried too. `whole` is
+the way as the application goes it, nothing waited for before the token; the items below are the same with a wait after each, so
+they add up to more.
 """
 
 from __future__ import annotations
@@ -28,6 +29,16 @@ NAME = "load"
 DOCUMENT, TINY_DOCUMENT = 16_384, 100
 """Tokens of one document, a chain of its own."""
 REPEATS = 7
+SETTINGS = (
+    (128, 8, 2, 32),
+    (128, 8, 1, 32),
+    (128, 8, 3, 32),
+    (128, 8, 2, 16),
+    (64, 4, 2, 32),
+    (64, 4, 1, 32),
+    (64, 8, 2, 64),
+)
+"""Tokens of a tile, warps, stages and columns of the kernel that makes keys."""
 
 T = TypeVar("T")
 
@@ -45,6 +56,8 @@ def load(bench: Any, size: str, model: LanguageModel, ids: Tensor) -> None:
                 NAME, size, len(ids), name, statistics.median(times[1:] or times), worst=max(times[1:] or times)
             )
         items(clock, store, model, question)
+        if "build" in bench.sections and bench.device == "cuda":
+            settings(clock, model, sent(read(store), bench.device))
 
 
 def write(store: Store, model: LanguageModel, ids: Tensor, length: int) -> None:
@@ -111,6 +124,25 @@ def items(clock: Clock, store: Store, model: LanguageModel, question: Tensor) ->
     token, state = clock("question over the memory", asked, model, question, None, cache)
     clock("question without a memory", model, question)
     clock("one more token, not in place", asked, model, token, state, cache)
+
+
+def settings(clock: Clock, model: LanguageModel, cache: KeyCache) -> None:
+    """One layer's keys with other launch settings than the default."""
+    # Imported on use: a platform without Triton still has the other sections.
+    from gfqa.kernels.gold_attention import triton_build as form
+
+    found, layer = distinct_tokens(model, cache), model.gold_layers()[0]
+    inverse = form.inverse_rms(found.unigram, found.pairs, found.tokens)
+    key = mixer_of(layer, bigram_mixes(layer, found), KEYS)
+    made = (found.unigram, found.pairs, key, model.config.n_head, torch.int8, found.tokens, inverse)
+    name = "WIDE_LAUNCH" if max(model.config.head_size, model.config.gold_lora) > 64 else "LAUNCH"
+    kept = getattr(form, name), form.COLUMNS
+    for tile, warps, stages, columns in SETTINGS:
+        setattr(form, name, {"TILE": tile, "num_warps": warps, "num_stages": stages})
+        form.COLUMNS = columns
+        clock(f"keys, tile {tile} warps {warps} stages {stages} columns {columns}", form.make_rows, *made)
+    setattr(form, name, kept[0])
+    form.COLUMNS = kept[1]
 
 
 def asked(model: LanguageModel, ids: Tensor, state: ModelState | None, cache: KeyCache) -> tuple[Tensor, ModelState]:
