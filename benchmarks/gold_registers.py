@@ -64,11 +64,11 @@ ONE = {
     "MASS": False,
 }
 ROWS = {"N": 64, "TILE": 64, "VALUE_ROWS": 32, "KEY_SCALES": True, "VALUE_SCALES": False, "INTEGER": True, "MASS": True}
-BUILD = {"C": 768, "width": 48, "TILE": 128, "WIDTH": 64, "SCALED": True, "DTYPE": tl.float16, **PRODUCT}
+BUILD = {"C": 768, "width": 48, "TILE": 64, "WIDTH": 64, "SCALED": True, "DTYPE": tl.float16, **PRODUCT}
 KEYS = {**BUILD, "N": 64, "COLUMNS": 32, "MIXES": 32, "LORA": 64, "TOKENS": True, "QUANTISED": True, "SMALLEST": 6e-5}
 VALUES = {**KEYS, "TOKENS": False, "SCALED": False, "QUANTISED": False}
-D2048 = {"C": 2048, "width": 128, "WIDTH": 128, "LORA": 128, "TILE": 64, "COLUMNS": 16}
-EIGHT = {"num_warps": 8, "num_stages": 2}
+D2048 = {"C": 2048, "width": 128, "WIDTH": 128, "LORA": 128, "COLUMNS": 16}
+FOUR, EIGHT = ({"num_warps": warps, "num_stages": 2} for warps in (4, 8))
 LATENT = {"room": 16, "TILE": 128, "HEADS": 16, "GROUP": 4, "DTYPE": tl.float16, **PRODUCT}
 
 CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
@@ -91,11 +91,11 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
      {"num_warps": 8, "maxnreg": 128}),
     ("latent logits, w 128", latent.latent_kernel, {**LATENT, "width": 128, "WIDTH": 128, "lora": 128, "LORA": 128}, {},
      {"num_warps": 8}),
-    ("kappa's rms", build.inverse_rms_kernel, {**BUILD, "COLUMNS": 64}, {}, {"num_warps": 8}),
-    ("keys made", build.rows_kernel, KEYS, {}, EIGHT),
-    ("keys made, D448", build.rows_kernel, {**KEYS, "C": 448, "width": 28, "WIDTH": 32}, {}, EIGHT),
+    ("kappa's rms", build.inverse_rms_kernel, {**BUILD, "TILE": 128, "COLUMNS": 64}, {}, {"num_warps": 8}),
+    ("keys made", build.rows_kernel, KEYS, {}, FOUR),
+    ("keys made, D448", build.rows_kernel, {**KEYS, "C": 448, "width": 28, "WIDTH": 32}, {}, FOUR),
     ("keys made, D2048", build.rows_kernel, {**KEYS, **D2048}, {}, EIGHT),
-    ("values made", build.rows_kernel, VALUES, {"made": "*bf16"}, EIGHT),
+    ("values made", build.rows_kernel, VALUES, {"made": "*bf16"}, FOUR),
     ("bigrams", latent.bigram_kernel, {"room": 16, "width": 40, "HEADS": 16, "ROWS": 8, "PARTS": 32}, {}, {}),
 ]  # fmt: skip
 

@@ -17,9 +17,9 @@ from gfqa.kernels.gold_attention.triton_memory import SMALLEST_SCALE
 SMALLEST_SIDE = 16
 """Of a tensor core's operand."""
 RMS_LAUNCH = {"TILE": 128, "num_warps": 8, "num_stages": 3}
-LAUNCH = {"TILE": 128, "num_warps": 8, "num_stages": 2}
-WIDE_LAUNCH = {**LAUNCH, "TILE": 64}
-"""For heads or LoRAs of more than 64: twice the columns, so half the tokens."""
+LAUNCH = {"TILE": 64, "num_warps": 4, "num_stages": 2}
+WIDE_LAUNCH = {"TILE": 64, "num_warps": 8, "num_stages": 2}
+"""For heads or LoRAs of more than 64: twice the columns, so twice the warps."""
 FLOAT32_LAUNCH = {"TILE": 32, "num_warps": 8, "num_stages": 1}
 """For a float32 model, whose operands would not fit the shared memory otherwise; it is slow, and there for comparisons."""
 RMS_COLUMNS, COLUMNS, WIDE_COLUMNS = 64, 32, 16
