@@ -25,7 +25,7 @@ from gfqa.documents import Skipped, document_from_bytes
 from gfqa.errors import CacheError, UsageError
 from gfqa.model import KeyCache, ModelState
 from gfqa.model.stepping import answer_steps
-from gfqa.prefill import Counter, id_array, loaded_cache, prefill_in_memory
+from gfqa.prefill import Counter, id_array, loaded_cache, prefill_in_memory, rows_on
 from gfqa.reader import Reader
 from gfqa.shelf import STDIN, Origin, changed_documents, choose_caches, file_of, has_changed
 from gfqa.tokenizer import Tokenizer
@@ -114,7 +114,8 @@ def open_memory(
     if store is not None and names:
         for name in names:
             _check_identity(store.manifest(name), reader)
-        manifests, arrays = store.load(names)
+        # A document is put among the keys on the host, so they stay there.
+        manifests, arrays = store.load(names, rows_on(reader.device if document is None else "cpu"))
         for manifest in manifests:
             documents += [(entry.source, entry.path) for entry in manifest.documents]
             for key, entries in manifest.documents_by_chain.items():
