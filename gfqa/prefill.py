@@ -130,6 +130,8 @@ class SentKeys:
             self._sent.record_stream(self._stream)  # Damaged files: nobody waits for what was sent before.
 
     def __setitem__(self, rows: slice, keys: npt.NDArray[Any]) -> None:
+        if not keys.size:
+            return  # A model without GOLD layers has keys of width 0.
         # A thread begins in no mode, and what was made in inference mode may be written in it alone.
         with torch.inference_mode(), _on(self._stream):
             # Pinned memory comes from torch's own pool, which keeps it until the copies that use it are done.
