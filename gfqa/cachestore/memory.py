@@ -7,10 +7,11 @@ that of the caches changes a single byte of it. Every segment is checked against
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ from gfqa.cachestore.catalog import StoredChain
 from gfqa.cachestore.keys import Identity
 from gfqa.cachestore.pack import SUFFIX, Location, PackReader
 from gfqa.cachestore.segment import STORED, Damaged, Tokens, decode_snapshot, decode_tokens, has_scales
+
+READERS = 16
+"""Threads that read at most."""
+TASK_BYTES = 1 << 20
+"""A thread is given at least so much of a pack at a time, if the pack has so much."""
 
 
 class DamagedPack(Exception):
@@ -47,10 +53,12 @@ class ChainData:
 class MemoryArrays:
     """All chains of one or several caches, one after the other: ids [S], keys [S, key_width], scales [S] or None with
     dtypes as in ChainData; chain_starts int64 [n], the index of each chain's first token; chain_keys, sorted, n of them.
+
+    keys: what the reader's `MakeRows` made; an array where it gave none.
     """
 
     ids: npt.NDArray[Any]
-    keys: npt.NDArray[Any]
+    keys: Any
     scales: npt.NDArray[Any] | None
     chain_starts: npt.NDArray[np.int64]
     chain_keys: tuple[str, ...]
@@ -61,13 +69,25 @@ class MemoryArrays:
         return slice(int(starts[number]), int(starts[number + 1]) if number + 1 < len(starts) else len(self.ids))
 
 
+class Rows(Protocol):
+    """Where keys go while they are read: slices of checked ones, from several threads, in any order."""
+
+    def __setitem__(self, rows: slice, keys: npt.NDArray[Any], /) -> None: ...
+
+
+MakeRows = Callable[[tuple[int, int], np.dtype[Any]], Rows]
+"""make(shape, dtype): room for the keys of a memory, as `numpy.empty` gives it. What is half filled may be given up."""
+
+
 class _Need(NamedTuple):
     location: Location
     parent: str | None
     start: int
 
 
-def read_memory(packs: Path, identity: Identity, chains: Mapping[str, StoredChain]) -> MemoryArrays:
+def read_memory(
+    packs: Path, identity: Identity, chains: Mapping[str, StoredChain], make_rows: MakeRows = np.empty
+) -> MemoryArrays:
     """The memory of these chains. Raises PackGone and DamagedPack."""
     chain_keys = tuple(sorted(chains))
     lengths = np.array([chains[key].n_tokens for key in chain_keys], dtype=np.int64)
@@ -80,21 +100,48 @@ def read_memory(packs: Path, identity: Identity, chains: Mapping[str, StoredChai
             parent, start = location.key, start + location.n_tokens
 
     total = int(chain_starts[-1])
-    ids: npt.NDArray[Any] = np.empty(total, np.uint16)
-    keys = np.empty((total, identity.key_width), STORED[identity.key_dtype])
+    ids: npt.NDArray[Any] = np.empty(total, np.uint32)
+    keys = make_rows((total, identity.key_width), STORED[identity.key_dtype])
     scales = np.empty(total, np.float16) if has_scales(identity) else None
-    for pack, wanted in needs.items():
-        with opened(packs, pack) as reader:
-            for need in sorted(wanted, key=lambda need: need.location.offset):
+
+    def read(part: list[_Need]) -> bool:
+        """Read segments of one pack; whether one of them has ids of 4 bytes."""
+        wide = False
+        with opened(packs, part[0].location.pack) as reader:
+            for need in part:
                 tokens = read_tokens(reader, identity, need.location, need.parent)
-                if tokens.ids.itemsize > ids.itemsize:
-                    ids = ids.astype(np.uint32)
+                wide |= tokens.ids.itemsize > 2
                 end = need.start + len(tokens.ids)
                 ids[need.start : end] = tokens.ids
                 keys[need.start : end] = tokens.keys
                 if scales is not None and tokens.scales is not None:
                     scales[need.start : end] = tokens.scales
-    return MemoryArrays(ids, keys, scales, chain_starts[:-1], chain_keys)
+        return wide
+
+    parts = [part for pack in needs.values() for part in _parts(pack)]
+    if len(parts) > 1:
+        # Most of the time is that of checksums, which need no interpreter lock. Imported on use: many commands read no pack.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(READERS, len(parts), os.cpu_count() or 1)) as pool:
+            wide = max(pool.map(read, parts))
+    else:
+        wide = max(map(read, parts), default=False)
+    return MemoryArrays(ids if wide else ids.astype(np.uint16), keys, scales, chain_starts[:-1], chain_keys)
+
+
+def _parts(needs: list[_Need]) -> Iterator[list[_Need]]:
+    """What is needed of one pack in pieces for a thread each, in the order of the file."""
+    part: list[_Need] = []
+    size = 0
+    for need in sorted(needs, key=lambda need: need.location.offset):
+        part.append(need)
+        size += need.location.length
+        if size >= TASK_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def read_chain(packs: Path, identity: Identity, chain: StoredChain) -> ChainData:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
+import numpy as np
+
 from gfqa.cachestore import fs, maintenance
 from gfqa.cachestore import pack as packs_
 from gfqa.cachestore.catalog import (
@@ -29,7 +31,7 @@ from gfqa.cachestore.catalog import (
     is_name,
 )
 from gfqa.cachestore.keys import FORMAT_VERSION, Identity, is_key
-from gfqa.cachestore.memory import ChainData, DamagedPack, MemoryArrays, read_chain, read_memory
+from gfqa.cachestore.memory import ChainData, DamagedPack, MakeRows, MemoryArrays, read_chain, read_memory
 from gfqa.cachestore.pack import Entry, PackGone, PackReader
 from gfqa.cachestore.segment import TOKENS, Damaged
 from gfqa.errors import Busy, CacheError, UsageError
@@ -120,19 +122,22 @@ class Store:
         """Where the manifest of a cache is or would be. UsageError for an impossible name."""
         return self.caches / (check_name(name) + SUFFIX)
 
-    def load(self, names: Sequence[str]) -> tuple[tuple[Manifest, ...], MemoryArrays]:
-        """The manifests of these caches and their memory, of one moment each, even while a writer commits. CacheError."""
+    def load(self, names: Sequence[str], make_rows: MakeRows = np.empty) -> tuple[tuple[Manifest, ...], MemoryArrays]:
+        """The manifests of these caches and their memory, of one moment each, even while a writer commits. CacheError.
+
+        make_rows: of what the keys are put into.
+        """
         attempts = 0
         while True:
             manifests = tuple(self.manifest(name) for name in names)
             try:
-                return manifests, self.load_memory(manifests)
+                return manifests, self.load_memory(manifests, make_rows)
             except CacheChanged:
                 attempts += 1
                 if attempts == ATTEMPTS:
                     raise
 
-    def load_memory(self, manifests: Manifest | Sequence[Manifest]) -> MemoryArrays:
+    def load_memory(self, manifests: Manifest | Sequence[Manifest], make_rows: MakeRows = np.empty) -> MemoryArrays:
         """The set of chains of one or several caches of one identity, each once, sorted by chain key.
 
         Raises CacheError if the caches are of different models or damaged, CacheChanged if chains of these manifests were
@@ -147,7 +152,7 @@ class Store:
             if difference:
                 raise CacheError(f"The caches {several[0].name!r} and {other.name!r} do not go together: {difference}.")
         wanted = [(manifest, list(manifest.chains)) for manifest in several]
-        return self._following(wanted, lambda chains: read_memory(self.packs, identity, chains))
+        return self._following(wanted, lambda chains: read_memory(self.packs, identity, chains, make_rows))
 
     def load_chain(self, manifest: Manifest, chain_key: str) -> ChainData:
         """One chain with its snapshot. CacheError if the manifest lacks it or its bytes are damaged."""

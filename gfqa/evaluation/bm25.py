@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from types import ModuleType
 
 from gfqa.errors import UsageError
 
@@ -20,9 +22,9 @@ def rank(texts: Sequence[str], questions: Sequence[str], count: int) -> list[lis
             "The BM25 baseline needs the packages bm25s and PyStemmer.",
             hint="Install them with: pip install 'gfqa[eval]'",
         )
-    import bm25s
     import Stemmer
 
+    bm25s = _library()
     stemmer = Stemmer.Stemmer("english")
 
     def words(lines: Sequence[str]) -> object:
@@ -30,5 +32,20 @@ def rank(texts: Sequence[str], questions: Sequence[str], count: int) -> list[lis
 
     index = bm25s.BM25()
     index.index(words(texts), show_progress=False)
-    found, _ = index.retrieve(words(questions), k=min(count, len(texts)), show_progress=False)
+    found, _ = index.retrieve(
+        words(questions), k=min(count, len(texts)), show_progress=False, backend_selection="numpy"
+    )
     return [[int(number) for number in row] for row in found]
+
+
+def _library() -> ModuleType:
+    """bm25s, imported as if jax were not installed: it would start jax, which takes most of a GPU's memory for itself."""
+    hidden = "jax" not in sys.modules
+    if hidden:
+        sys.modules["jax"] = None  # type: ignore[assignment]
+    try:
+        import bm25s
+    finally:
+        if hidden:
+            del sys.modules["jax"]
+    return bm25s

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -78,6 +81,22 @@ def test_bm25_finds_the_paragraph_with_the_words() -> None:
     pytest.importorskip("Stemmer")
     texts = ["the retries are limited", "a harbour at night", "nothing at all"]
     assert [row[0] for row in bm25.rank(texts, ["harbours", "limiting a retry"], 2)] == [1, 0]
+
+
+def test_bm25_leaves_the_gpu_alone(tmp_path: Path) -> None:
+    """Its library starts jax where it is installed, and jax takes most of a GPU's memory."""
+    if not bm25.installed():
+        pytest.skip("needs bm25s and PyStemmer")
+    (tmp_path / "jax").mkdir()
+    for name in ("__init__", "lax"):
+        (tmp_path / "jax" / f"{name}.py").write_text("raise SystemExit('jax was imported')")
+    code = "import sys; from gfqa.evaluation.bm25 import rank; print(rank(['a cat', 'a dog'], ['dogs'], 1), 'jax' in "
+    code += "sys.modules)"
+    paths = os.pathsep.join([str(tmp_path), str(Path(bm25.__file__).parents[2])])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert done.stdout == "[[1]] False\n", done.stderr
 
 
 def test_missing_documents_separate_an_oracle(oracle: Oracle) -> None:
