@@ -128,9 +128,7 @@ def step(bench: Any) -> None:
             _, state = model.decode(question, None, small)
         layers = decode.prepared(model, cache, FORMS[0])
         for label, mass in (("", False), (" with mass", True)):
-            one = decode.DecodeStep(
-                model, state, layers, 128, want_mass=mass, fused=True, attend=decode.attend(layers[0])
-            )
+            one = decode.DecodeStep(model, state, layers, 128, want_mass=mass, fused=True)
             say("step", f"{tokens:,} tokens{label}", ms=bench.milliseconds(lambda n, one=one: one(n % bench.vocab)))
 
 

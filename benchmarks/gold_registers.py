@@ -35,7 +35,7 @@ SPILL_LIMIT = 64
 POINTERS = {
     "*i8": ("keys", "c", "c_before", "tau"),
     "*fp16": ("key_scales", "value_scales", "z", "q_tau", "q_now", "q_mixed"),
-    "*bf16": ("q", "values", "table", "merged"),
+    "*bf16": ("q", "values", "table", "out"),
     "*i32": ("bigram", "offsets", "length", "first", "second"),
     "*i64": ("order",),
     "*fp32": (

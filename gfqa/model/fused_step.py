@@ -1,6 +1,6 @@
 """The decode step of one token as few fused launches (`gfqa.kernels.decode_step`), on the buffers of a `DecodeStep`.
 
-Six launches a Finch block, nine a GOLD block with its attention's three, and six besides: with D768's 8 and 4 blocks, 90.
+Four launches a Finch block, five a GOLD block over a memory with keys, and six besides: with D768's 8 and 4 blocks, 58.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,10 +18,9 @@ from gfqa.kernels.decode_step import launches
 from gfqa.model.config import ModelConfig
 from gfqa.model.language_model import LanguageModel
 from gfqa.model.state import BlockState
+from gfqa.model.step_attention import StepAttention
 
 Norm = tuple[Tensor, Tensor, float]
-Attend = Callable[[int, Tensor], Tensor]
-"""attend(number, q [1, H, 1, N]): GOLD layer `number`'s attention, the same shape."""
 
 
 def can_fuse(config: ModelConfig) -> bool:
@@ -50,7 +48,7 @@ class Mixing:
 
 @dataclass(frozen=True)
 class Finch:
-    """One Finch block's weights as `finch_products`, `finch_state` and `project` take them; second: Finch-C2."""
+    """One Finch block's weights as `finch_products` and `finch_output` take them; second: Finch-C2."""
 
     norm: Norm
     mix: Tensor
@@ -64,6 +62,7 @@ class Finch:
     bonus: Tensor
     norm_x: Norm
     output: Tensor
+    folded: Norm | None
     floor: float | None
     second: bool
     mixing: Mixing
@@ -95,6 +94,7 @@ class Finch:
             bonus=att.time_faaaa.view(-1),
             norm_x=_norm(att.ln_x),
             output=att.output.weight,
+            folded=_folded(att) if second else None,
             floor=att.floor,
             second=second,
             mixing=Mixing.of(block),
@@ -112,8 +112,9 @@ class Gold:
     w2: Tensor
     query: Tensor
     norm_q: Norm
-    norm_x: Norm
+    gain: Tensor
     output: Tensor
+    folded: Norm
     mixing: Mixing
 
     @classmethod
@@ -127,8 +128,9 @@ class Gold:
             w2=att.time_maa_q_w2,
             query=att.query.weight,
             norm_q=_norm(att.ln_q),
-            norm_x=_norm(att.ln_x),
+            gain=att.ln_x.weight,
             output=att.output.weight,
+            folded=_folded(att),
             mixing=Mixing.of(block),
         )
 
@@ -167,7 +169,7 @@ class Own:
 
 @dataclass(frozen=True)
 class Weights:
-    """A model's weights as the launches take them: its own tensors, and turned copies of the low-rank ones."""
+    """A model's weights as the launches take them: its own tensors, turned copies of the low-rank ones, folded norms."""
 
     finch: list[Finch]
     gold: list[Gold]
@@ -205,19 +207,20 @@ class Buffers:
 class FusedStep:
     """One token over a memory of `memory_tokens`: reads and writes the buffers."""
 
-    def __init__(self, model: LanguageModel, buffers: Buffers, memory_tokens: int) -> None:
+    def __init__(self, model: LanguageModel, buffers: Buffers, attention: StepAttention, memory_tokens: int) -> None:
         config, weight = model.config, model.emb.weight
         self._model, self._buffers, self._memory_tokens = model, buffers, memory_tokens
-        self._weights = weights_of(model)
+        self._attention, self._weights = attention, weights_of(model)
         own = self._weights.own
 
         def vector(*shape: int, like: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(shape, dtype=like, device=weight.device)
 
-        c, layers = config.n_embd, config.n_gold
-        self._x, self._e, self._z, self._y, self._gate, self._raw = (vector(c) for _ in range(6))
-        self._o_before, self._kappa_before, self._q = (vector(c, like=weight.dtype) for _ in range(3))
-        self._low = vector(max(5 * config.lora.shift, config.lora.query))
+        c, heads, layers = config.n_embd, config.n_head, config.n_gold
+        self._x, self._middle, self._e, self._z, self._gate, self._raw = (vector(c) for _ in range(6))
+        self._o_before, self._kappa_before = (vector(c, like=weight.dtype) for _ in range(2))
+        self._parts, self._stats, self._moved = vector(heads, c), vector(heads, 2), vector(3, c)
+        self._totals = vector(heads)
         self._products = vector(4 * c + config.lora.decay + config.lora.value2)
         self._hidden = vector(config.ffn_width)
         self._own_low, self._own_mixed = vector(layers, own.w1.shape[1]), vector(layers, 2, c)
@@ -225,8 +228,7 @@ class FusedStep:
         self._scale = vector(1) if config.length_scale is not None else None
         self._unit = 1 / math.log(config.length_scale) if config.length_scale is not None else 0.0
 
-    def __call__(self, attend: Attend) -> None:
-        """attend: as `Attend`; given anew, or step and owner would keep each other alive."""
+    def __call__(self) -> None:
         model, b, run = self._model, self._buffers, launches(self._x)
         o, kappa = b.o[0], b.kappa[0]
         run.embed(
@@ -257,40 +259,47 @@ class FusedStep:
         )  # fmt: skip
         run.own_rows(self._own_mixed, self._own_inner, own.low2, own.norm, b.own, b.length)
         for number, gold in enumerate(self._weights.gold):
-            out = partial(attend, number)
-            self._gold(run, out, gold, b.blocks[len(self._weights.finch) + number])
+            self._gold(run, number, gold, b.blocks[len(self._weights.finch) + number])
         head = model.emb.weight if model.config.tie_embeddings else model.head.weight
         run.logits(self._x, _norm(model.ln_out), head, b.logits)
 
     def _finch(self, run: Any, finch: Finch, state: BlockState) -> None:
         assert state.wkv is not None and state.att_shift is not None  # noqa: PT018
-        shift, low = state.att_shift[0], self._low[: len(finch.w1)]
+        shift = state.att_shift[0]
         n = 4 * len(self._x) + sum(len(matrix) for matrix in finch.matrices[4:] if matrix is not None)
-        run.shifted_low(self._x, shift, finch.norm, finch.mix, finch.w1, self._z, low)
-        run.finch_products(self._z, shift, low, finch.mixes, finch.w2, finch.matrices, finch.order, self._products[:n])
-        run.finch_state(
-            self._products[:n], finch.inner, finch.bias, finch.bonus, finch.norm_x, state.wkv[0], self._z, shift, self._y,
-            finch.floor, finch.second,
+        run.finch_products(
+            self._x, shift, finch.norm, finch.mix, finch.w1, finch.mixes, finch.w2, finch.matrices, finch.order, self._z,
+            self._products[:n],
         )  # fmt: skip
-        run.project(self._y, finch.norm_x if finch.second else None, finch.output, self._x)
-        self._channels(run, finch.mixing, state)
+        run.finch_output(
+            self._products[:n], finch.inner, finch.bias, finch.bonus, finch.norm_x, state.wkv[0], self._z, shift,
+            finch.output, finch.floor, finch.second, self._moved, self._parts, self._stats,
+        )  # fmt: skip
+        self._channels(run, finch.folded, finch.mixing, state, (state.wkv[0], self._moved))
 
-    def _gold(self, run: Any, attend: Callable[[Tensor], Tensor], gold: Gold, state: BlockState) -> None:
+    def _gold(self, run: Any, number: int, gold: Gold, state: BlockState) -> None:
         assert state.att_shift is not None
-        shift, low = state.att_shift[0], self._low[: len(gold.w1)]
-        run.shifted_low(self._x, shift, gold.norm, gold.mix, gold.w1, self._z, low)
-        run.query(self._z, shift, low, gold.mix_q, gold.w2, gold.query, self._raw)
-        run.query_norm(self._raw, gold.norm_q, self._scale, self._z, shift, self._q)
-        heads = (1, self._model.config.n_head, 1, -1)
-        out = attend(self._q.view(heads))
-        run.project(out.reshape(-1), gold.norm_x, gold.output, self._x)
-        self._channels(run, gold.mixing, state)
+        shift = state.att_shift[0]
+        run.query(
+            self._x, shift, gold.norm, gold.mix, gold.w1, gold.mix_q, gold.w2, gold.query, self._z, self._raw
+        )  # fmt: skip
+        partials = self._attention.partials(number, self._raw, gold.norm_q, self._scale)
+        run.gold_output(
+            partials, gold.gain, gold.output, self._z, shift, self._parts, self._stats, self._totals
+        )  # fmt: skip
+        self._attention.settle(number, self._totals)
+        self._channels(run, gold.folded, gold.mixing, state, None)
 
-    def _channels(self, run: Any, mixing: Mixing, state: BlockState) -> None:
+    def _channels(
+        self, run: Any, folded: Norm | None, mixing: Mixing, state: BlockState, moving: tuple[Tensor, Tensor] | None
+    ) -> None:
         assert state.ffn_shift is not None
         shift = state.ffn_shift[0]
-        run.channel_keys(self._x, shift, mixing.norm, mixing.mixes, mixing.matrices, self._z, self._hidden, self._gate)
-        run.channel_values(self._hidden, self._gate, mixing.value, self._x, self._z, shift)
+        run.channel_keys(
+            self._x, self._parts, self._stats, folded, shift, mixing.norm, mixing.mixes, mixing.matrices, moving,
+            self._middle, self._z, self._hidden, self._gate,
+        )  # fmt: skip
+        run.channel_values(self._hidden, self._gate, mixing.value, self._middle, self._z, self._x, shift)
 
 
 def _norm(norm: Any) -> Norm:
@@ -301,3 +310,10 @@ def _norm(norm: Any) -> Norm:
 def _turned(matrix: Tensor) -> Tensor:
     """[in, out] as [out, in]."""
     return matrix.t().contiguous()
+
+
+def _folded(att: Any) -> Norm:
+    """The norm before an output matrix W, as it is taken from behind it: W gain, W bias, epsilon."""
+    gain, bias, eps = _norm(att.ln_x)
+    w = att.output.weight.float()
+    return w @ gain.float(), w @ bias.float(), eps

@@ -11,9 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gfqa.kernels.gold_attention.triton_memory import SortedMemory, plain_attend
 from gfqa.kernels.wkv6.decay import log_decay
 
 Norm = tuple[Tensor, Tensor, float]
+Partials = tuple[Tensor, Tensor, Tensor]
+"""Of attention, P a head: largest logits (powers of two) and sums [H, P] float32, weighted values [H, P, N], any float type."""
+Folded = tuple[Tensor, Tensor, float]
+"""A norm before an output matrix W, taken from behind it: W gain [C] and W bias [C] float32, epsilon."""
 
 
 def embed(
@@ -50,29 +55,26 @@ def embed(
         scale.copy_((torch.log((length + memory).float()) * unit).clamp(0.5, 4.0))
 
 
-def shifted_low(x: Tensor, shift: Tensor, norm: Norm, mix: Tensor, w1: Tensor, z: Tensor, low: Tensor) -> None:
-    """z: norm of x; low [n]: tanh of w1 [n, C] times z mixed with the shift by mix [C]."""
-    z.copy_(_norm(x, norm))
-    low.copy_(torch.tanh(w1.float() @ torch.lerp(z, shift.float(), mix.float())))
-
-
 def finch_products(
-    z: Tensor,
+    x: Tensor,
     shift: Tensor,
-    low: Tensor,
+    norm: Norm,
+    mix: Tensor,
+    w1: Tensor,
     mixes: Tensor,
     w2: Tensor,
     matrices: tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None],
     order: tuple[int, int, int, int, int],
+    z: Tensor,
     out: Tensor,
 ) -> None:
     """Receptance, key, value, fourth, tanh of the decay's inside and, if there is one, of the second value's: `out`.
 
-    Their inputs are z mixed with the shift by mixes[i] + low[i] w2[i], i of `order` (the last two: decay, and as the fourth);
-    mixes [5, C], low [5 * inner], w2 [5, inner, C]. matrices: [C, C] four times, [a, C], [b, C] or None. out: [4 C + a + b].
+    z: norm of x. low [5 * inner]: tanh of w1 [5 * inner, C] times z mixed with the shift by mix [C]. The inputs are z mixed
+    with the shift by mixes[i] + low[i] w2[i], i of `order` (the last two: decay, and as the fourth); mixes [5, C],
+    w2 [5, inner, C]. matrices: [C, C] four times, [a, C], [b, C] or None. out: [4 C + a + b].
     """
-    shares = mixes.float() + torch.bmm(low.view(5, 1, -1), w2.float())[:, 0]
-    inputs = z + (shift.float() - z) * shares
+    inputs = _mixed(x, shift, norm, mix, w1, mixes, w2, z)
     parts = [matrix.float() @ inputs[i] for matrix, i in zip(matrices[:4], order[:4], strict=True)]
     parts.append(torch.tanh(matrices[4].float() @ inputs[order[4]]))
     if matrices[5] is not None:
@@ -80,7 +82,7 @@ def finch_products(
     out.copy_(torch.cat(parts))
 
 
-def finch_state(
+def finch_output(
     products: Tensor,
     w2: tuple[Tensor, Tensor | None],
     bias: Tensor,
@@ -89,15 +91,19 @@ def finch_state(
     state: Tensor,
     z: Tensor,
     shift: Tensor,
-    y: Tensor,
+    w: Tensor,
     floor: float | None,
     scale_keys: bool,
+    moved: Tensor,
+    parts: Tensor,
+    stats: Tensor,
 ) -> None:
-    """One step of the recurrence: state [H, N, N] float32, shift gets z, y [C].
+    """The recurrence read from state [H, N, N] float32, times the output matrix w [C, C]; shift gets z.
 
     products: as `finch_products` leaves them. w2: [a, C] of the decay, which is added to bias [C]; [b, C] of the second value,
-    which with the fourth is added to y (Finch-C2), or None: then keys have a bonus [C], and y goes through the norm, head by
-    head, and the fourth's gate (Finch).
+    which with the fourth is added (Finch-C2), or None: then keys have a bonus [C], and the norm, head by head, and the
+    fourth's gate come before w (Finch). parts [H, C], stats [H, 2]: as `_head_shares` gives them, with Finch-C2's gain.
+    moved [3, C]: factors, keys and values that move the state on; the next `channel_keys` does.
     """
     heads, n = state.shape[:2]
     c = heads * n
@@ -111,43 +117,58 @@ def finch_state(
     if w2[1] is None:
         read = state + (bonus.float().view(heads, n) * k).unsqueeze(1) * v.unsqueeze(2)
     out = (read * r.unsqueeze(1)).sum(-1)
-    state.copy_(state * torch.exp(decays).unsqueeze(1) + k.unsqueeze(1) * v.unsqueeze(2))
+    moved.copy_(torch.stack((torch.exp(decays), k, v)).view(3, c))
     if w2[1] is None:
         normed = F.group_norm(out.view(1, c), heads, norm[0].float(), norm[1].float(), norm[2])
-        y.copy_(normed[0] * F.silu(fourth.reshape(c)))
+        _head_shares((normed[0] * F.silu(fourth.reshape(c))).view(heads, n), None, w, parts, stats)
     else:
-        y.copy_((out + fourth).view(c) + inside[a:] @ w2[1].float())
+        second = (inside[a:] @ w2[1].float()).view(heads, n)
+        _head_shares(out + fourth + second, norm[0], w, parts, stats)
     shift.copy_(z)
-
-
-def project(y: Tensor, norm: Norm | None, w: Tensor, x: Tensor) -> None:
-    """x += w [C, C] times the norm of y [C] (any float type), or y itself."""
-    x += w.float() @ (y.float() if norm is None else _norm(y, norm))
 
 
 def channel_keys(
     x: Tensor,
+    parts: Tensor,
+    stats: Tensor,
+    folded: Folded | None,
     shift: Tensor,
     norm: Norm,
     mixes: tuple[Tensor, Tensor],
     matrices: tuple[Tensor, Tensor],
+    moving: tuple[Tensor, Tensor] | None,
+    middle: Tensor,
     z: Tensor,
     hidden: Tensor,
     gate: Tensor,
 ) -> None:
-    """z: norm of x; hidden [F]: square of relu of the first matrix [F, C], gate [C]: sigmoid of the second [C, C], times z
-    mixed with the shift by the first and the second of `mixes` [C]."""
-    z.copy_(_norm(x, norm))
+    """middle [C]: x plus what the output matrix gives, of which parts and stats are the heads' shares, `folded` its norm.
+
+    z: norm of that; hidden [F]: square of relu of the first matrix [F, C], gate [C]: sigmoid of the second [C, C], times z
+    mixed with the shift by the first and the second of `mixes` [C]. moving: a state and what moves it, see `finch_output`.
+    """
+    found, c, heads = parts.sum(0), len(x), len(parts)
+    if folded is not None:
+        mean = stats[:, 0].mean()
+        squares = stats[:, 1].sum() + (c // heads) * (stats[:, 0] - mean).square().sum()
+        found = (found - mean * folded[0]) * torch.rsqrt(squares / c + folded[2]) + folded[1]
+    middle.copy_(x + found)
+    z.copy_(_norm(middle, norm))
     key, receptance = (
         matrix.float() @ torch.lerp(z, shift.float(), mix.float()) for matrix, mix in zip(matrices, mixes, strict=True)
     )
     hidden.copy_(torch.relu(key).square())
     gate.copy_(torch.sigmoid(receptance))
+    if moving is not None:
+        state, (factor, k, v) = moving[0], moving[1].view(3, heads, -1)
+        state.copy_(state * factor.unsqueeze(1) + k.unsqueeze(1) * v.unsqueeze(2))
 
 
-def channel_values(hidden: Tensor, gate: Tensor, w: Tensor, x: Tensor, z: Tensor, shift: Tensor) -> None:
-    """x += gate [C] * (w [C, F] times hidden); shift gets z."""
-    x += gate * (w.float() @ hidden)
+def channel_values(
+    hidden: Tensor, gate: Tensor, w: Tensor, middle: Tensor, z: Tensor, x: Tensor, shift: Tensor
+) -> None:
+    """x [C]: middle + gate * (w [C, F] times hidden); shift gets z."""
+    x.copy_(middle + gate * (w.float() @ hidden))
     shift.copy_(z)
 
 
@@ -214,21 +235,92 @@ def own_rows(mixed: Tensor, low: Tensor, w2: Tensor, norm: Norm, own: Tensor, le
     own[:, :, length.long() - 1] = rows.unsqueeze(2).to(own.dtype)
 
 
-def query(z: Tensor, shift: Tensor, low: Tensor, mix: Tensor, w2: Tensor, w: Tensor, raw: Tensor) -> None:
-    """raw [C]: w [C, C] times z mixed with the shift by mix [C] + low [q] w2 [q, C]."""
-    raw.copy_(w.float() @ torch.lerp(z, shift.float(), mix.float() + low @ w2.float()))
+def query(
+    x: Tensor,
+    shift: Tensor,
+    norm: Norm,
+    mix: Tensor,
+    w1: Tensor,
+    mix_q: Tensor,
+    w2: Tensor,
+    w: Tensor,
+    z: Tensor,
+    raw: Tensor,
+) -> None:
+    """z: norm of x; raw [C]: w [C, C] times z mixed with the shift by mix_q [C] + low w2 [q, C], low as `finch_products`'."""
+    raw.copy_(w.float() @ _mixed(x, shift, norm, mix, w1, mix_q.view(1, -1), w2.unsqueeze(0), z)[0])
 
 
-def query_norm(raw: Tensor, norm: Norm, scale: Tensor | None, z: Tensor, shift: Tensor, q: Tensor) -> None:
-    """q [C], of any float type: the norm of raw, times scale [1]; shift gets z."""
+def query_norm(raw: Tensor, norm: Norm, scale: Tensor | None, q: Tensor) -> None:
+    """q [C], of any float type: the norm of raw, times scale [1]."""
     found = _norm(raw, norm)
     q.copy_(found if scale is None else found * scale)
+
+
+def gold_scan(
+    raw: Tensor,
+    norm: Norm,
+    scale: Tensor | None,
+    own: Tensor,
+    length: Tensor,
+    memory: SortedMemory,
+    logits: Tensor | None,
+) -> Partials:
+    """Attention of `query_norm`'s query over the memory and the first length [1] of own keys and values [2, room, C].
+
+    logits: [H, S], filled with those of the memory, in its order; or None. The number of partial results is the form's own.
+    """
+    heads, _, n = memory.keys.shape
+    q = torch.empty_like(raw)
+    query_norm(raw, norm, scale, q)
+    keys, values = (rows.view(1, -1, heads, n).transpose(1, 2) for rows in own)
+    out, totals, found = plain_attend(
+        q.view(1, heads, 1, n), keys, values, memory, want_logits=logits is not None, own_length=length
+    )
+    if logits is not None:
+        logits.copy_(found[0])
+    return totals[0], torch.ones_like(totals[0]), out[0]
+
+
+def gold_output(
+    partials: Partials, gain: Tensor, w: Tensor, z: Tensor, shift: Tensor, parts: Tensor, stats: Tensor, totals: Tensor
+) -> None:
+    """Partial results merged; parts and stats as `_head_shares` gives them for w [C, C] and the gain [C] of a norm before it.
+
+    totals [H]: logarithms (powers of two) of the sums; shift gets z.
+    """
+    peaks, sums, outs = partials
+    highest = peaks.amax(1, keepdim=True)
+    shares = torch.exp2(peaks - highest)
+    total = (sums * shares).sum(1, keepdim=True)
+    _head_shares((outs.float() * shares.unsqueeze(-1)).sum(1) / total, gain, w, parts, stats)
+    totals.copy_((highest + torch.log2(total))[:, 0])
     shift.copy_(z)
 
 
 def logits(x: Tensor, norm: Norm, w: Tensor, out: Tensor) -> None:
     """out [V] float32: w [V, C] times the norm of x."""
     out.copy_(w.float() @ _norm(x, norm))
+
+
+def _mixed(
+    x: Tensor, shift: Tensor, norm: Norm, mix: Tensor, w1: Tensor, mixes: Tensor, w2: Tensor, z: Tensor
+) -> Tensor:
+    """z, and inputs [groups, C] as in `finch_products`; w1 [groups * inner, C], mixes [groups, C], w2 [groups, inner, C]."""
+    z.copy_(_norm(x, norm))
+    low = torch.tanh(w1.float() @ torch.lerp(z, shift.float(), mix.float()))
+    shares = mixes.float() + torch.bmm(low.view(len(mixes), 1, -1), w2.float())[:, 0]
+    return z + (shift.float() - z) * shares
+
+
+def _head_shares(out: Tensor, gain: Tensor | None, w: Tensor, parts: Tensor, stats: Tensor) -> None:
+    """parts [H, C]: what each head of out [H, N], times its gain, adds to w [C, C] times it. stats [H, 2]: each head's mean
+    and sum of squares around it."""
+    heads, n = out.shape
+    scaled = out if gain is None else out * gain.float().view(heads, n)
+    parts.copy_(torch.einsum("chn,hn->hc", w.float().view(-1, heads, n), scaled))
+    mean = out.mean(1)
+    stats.copy_(torch.stack((mean, (out - mean.unsqueeze(1)).square().sum(1)), dim=1))
 
 
 def _norm(x: Tensor, norm: Norm) -> Tensor:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import torch
 import triton
 
+from gfqa.kernels.decode_step import triton_finch_kernels as finch
 from gfqa.kernels.decode_step import triton_gold_kernels as gold
 from gfqa.kernels.decode_step import triton_kernels as kernels
+from gfqa.kernels.decode_step.triton_scan_kernels import gold_scan_kernel
+from gfqa.kernels.gold_attention import triton as attention
 
 
 @dataclass
@@ -20,8 +23,8 @@ class Launch:
 
     tile: numbers of a program's tile at most; warps: of a program; spread: programs wanted, so that short matrices fill the
     chip too; lines: rows of a low-rank matrix read at once; early: start a launch before the one ahead has ended.
-    mix_apart: from this width on, a low-rank mix has a launch of its own: done again in every program, it would be most of what
-    the programs read.
+    mix_tile, mix_warps, mix_spread, mix_lines: the same where every program makes a low-rank mix itself, which asks for fewer
+    and larger ones. mix_apart: from this width on, the mix has two launches of its own: it would be most of what is read.
     """
 
     tile: int = 16384
@@ -29,6 +32,10 @@ class Launch:
     spread: int = 128
     lines: int = 8
     early: bool = True
+    mix_tile: int = 32768
+    mix_warps: int = 8
+    mix_spread: int = 96
+    mix_lines: int = 16
     mix_apart: int = 1024
 
 
@@ -44,71 +51,55 @@ def embed(token, table, norm, x, e, o, o_before, kappa, kappa_before, ids, lengt
     )  # fmt: skip
 
 
-def shifted_low(x, shift, norm, mix, w1, z, low):
-    """See `reference.shifted_low`."""
-    weight, bias, eps = norm
-    c, n = len(x), len(low)
-    rows = _rows(n, c)
-    _run(kernels.shifted_low_kernel, (triton.cdiv(n, rows),), x, x, shift, weight, bias, mix, w1, z, low, eps, n,
-         C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
-
-
-def finch_products(z, shift, low, mixes, w2, matrices, order, out):
+def finch_products(x, shift, norm, mix, w1, mixes, w2, matrices, order, z, out):
     """See `reference.finch_products`."""
-    c, a = len(z), len(matrices[4])
+    weight, bias, eps = norm
+    c, a = len(x), len(matrices[4])
     b = 0 if matrices[5] is None else len(matrices[5])
-    rows = _rows(4 * c, c)
+    mixed = _mixed(x, shift, norm, mix, w1, mixes, w2, z)
+    rows, warps = _mixing_rows(4 * c, c)
     grid = 4 * triton.cdiv(c, rows) + triton.cdiv(a, rows) + triton.cdiv(b, rows)
-    mixed = _mixed(z, shift, low, mixes, w2)
     last = matrices[4] if matrices[5] is None else matrices[5]
     _run(
-        kernels.finch_products_kernel, (grid,), z, z, shift, low, mixes, w2, *matrices[:5], last, mixed, out, a, b,
-        MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
-        C=c, INNER=w2.shape[1], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines,
-        READY=mixed is not z,
+        finch.finch_products_kernel, (grid,), x, x, shift, weight, bias, mix, w1, mixes, w2, *matrices[:5], last, mixed, z,
+        out, eps, a, b, MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
+        C=c, INNER=w2.shape[1], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.mix_lines, READY=mixed is not x, num_warps=warps,
     )  # fmt: skip
 
 
-def finch_state(products, w2, bias, bonus, norm, state, z, shift, y, floor, scale_keys):
-    """See `reference.finch_state`."""
+def finch_output(products, w2, bias, bonus, norm, state, z, shift, w, floor, scale_keys, moved, parts, stats):
+    """See `reference.finch_output`."""
     heads, n = state.shape[:2]
-    second = w2[1] is not None
+    c, second = heads * n, w2[1] is not None
     weight, offset, eps = norm
-    rows = min(16, n) if second else n
+    rows = _rows(heads * c, n)
     a, b = len(w2[0]), len(w2[1]) if second else 0
     _run(
-        kernels.finch_state_kernel, (heads, n // rows), z, products, w2[0], w2[1] if second else w2[0], bias, bonus,
-        weight, offset, state, z, shift, y, eps, floor or 0.0, math.log(-floor) if floor else 0.0, a, b,
-        C=heads * n, N=n, ROWS=rows, A=_block(a), B=_block(b), FLOOR=floor is not None, SCALE_KEYS=scale_keys,
-        SECOND=second,
+        finch.finch_output_kernel, (heads, triton.cdiv(c, rows)), z, products, w2[0], w2[1] if second else w2[0], bias,
+        bonus, weight, offset, state, z, shift, w, moved, parts, stats, eps, floor or 0.0,
+        math.log(-floor) if floor else 0.0, a, b, C=c, N=n, ROWS=rows, A=_block(a), B=_block(b),
+        FLOOR=floor is not None, SCALE_KEYS=scale_keys, SECOND=second,
     )  # fmt: skip
 
 
-def project(y, norm, w, x):
-    """See `reference.project`."""
-    c = len(x)
-    rows = _rows(c, c)
-    weight, bias, eps = norm or (x, x, 0.0)
-    _run(kernels.project_kernel, (triton.cdiv(c, rows),), x, y, weight, bias, w, x, eps,
-         C=c, BLOCK=_block(c), ROWS=rows, NORM=norm is not None)  # fmt: skip
-
-
-def channel_keys(x, shift, norm, mixes, matrices, z, hidden, gate):
+def channel_keys(x, parts, stats, folded, shift, norm, mixes, matrices, moving, middle, z, hidden, gate):
     """See `reference.channel_keys`."""
     weight, bias, eps = norm
-    c, f = len(x), len(hidden)
+    c, f, heads = len(x), len(hidden), len(parts)
     rows = _rows(f + c, c)
+    grid = triton.cdiv(f, rows) + triton.cdiv(c, rows) + (heads if moving else 0)
     _run(
-        kernels.channel_keys_kernel, (triton.cdiv(f, rows) + triton.cdiv(c, rows),), x, x, shift, weight, bias, *mixes,
-        *matrices, z, hidden, gate, eps, C=c, F=f, BLOCK=_block(c), ROWS=rows,
+        kernels.channel_keys_kernel, (grid,), x, x, parts, stats, *(folded or (x, x, 0.0))[:2], shift, weight, bias,
+        *mixes, *matrices, *(moving or (x, x)), middle, z, hidden, gate, folded[2] if folded else 0.0, eps,
+        C=c, F=f, HEADS=heads, HEAD_BLOCK=_block(heads), BLOCK=_block(c), ROWS=rows, NORM=folded is not None,
     )  # fmt: skip
 
 
-def channel_values(hidden, gate, w, x, z, shift):
+def channel_values(hidden, gate, w, middle, z, x, shift):
     """See `reference.channel_values`."""
     c, f = w.shape
     rows = _rows(c, f)
-    _run(kernels.channel_values_kernel, (triton.cdiv(c, rows),), x, hidden, gate, w, x, z, shift,
+    _run(kernels.channel_values_kernel, (triton.cdiv(c, rows),), x, hidden, gate, w, middle, z, x, shift,
          C=c, F=f, BLOCK=_block(f), ROWS=rows)  # fmt: skip
 
 
@@ -151,21 +142,60 @@ def own_rows(mixed, low, w2, norm, own, length):
     )  # fmt: skip
 
 
-def query(z, shift, low, mix, w2, w, raw):
+def query(x, shift, norm, mix, w1, mix_q, w2, w, z, raw):
     """See `reference.query`."""
-    c = len(z)
-    rows = _rows(c, c)
-    mixed = _mixed(z, shift, low, mix.view(1, c), w2.view(1, -1, c))
-    _run(gold.query_kernel, (triton.cdiv(c, rows),), z, z, shift, low, mix, w2, w, mixed, raw,
-         C=c, INNER=len(low), BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines, READY=mixed is not z)  # fmt: skip
+    weight, bias, eps = norm
+    c = len(x)
+    mixed = _mixed(x, shift, norm, mix, w1, mix_q.view(1, c), w2.view(1, -1, c), z)
+    rows, warps = _mixing_rows(c, c)
+    _run(
+        gold.query_kernel, (triton.cdiv(c, rows),), x, x, shift, weight, bias, mix, w1, mix_q, w2, w, mixed, z, raw, eps,
+        C=c, INNER=len(w2), BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.mix_lines, READY=mixed is not x, num_warps=warps,
+    )  # fmt: skip
 
 
-def query_norm(raw, norm, scale, z, shift, q):
+def query_norm(raw, norm, scale, q):
     """See `reference.query_norm`."""
     weight, bias, eps = norm
     c = len(raw)
-    _run(gold.query_norm_kernel, (1,), raw, raw, weight, bias, raw if scale is None else scale, z, shift, q, eps,
+    _run(gold.query_norm_kernel, (1,), raw, raw, weight, bias, raw if scale is None else scale, q, eps,
          C=c, BLOCK=_block(c), SCALED=scale is not None)  # fmt: skip
+
+
+def gold_scan(raw, norm, scale, own, length, memory, logits):
+    """See `reference.gold_scan`."""
+    weight, bias, eps = norm
+    (heads, size, n), c, launch = memory.keys.shape, len(raw), attention.ONE
+    own_tiles, own_parts = attention.own_shares(own.shape[1])
+    tiles, parts = attention.shares(
+        triton.cdiv(size, launch.tile), heads, launch.per_processor, raw.device, beside=own_parts
+    )
+    parts += own_parts
+    partials = attention.Partials.empty(heads, parts, n, raw.device)
+    peaks, sums, outs = partials.peaks, partials.sums, partials.outs
+    keys, values = memory.keys, memory.values
+    _run(
+        gold_scan_kernel, (heads, parts), raw, raw, weight, bias, raw if scale is None else scale, own, length, keys,
+        _or(memory.key_scales, keys), values, _or(memory.value_scales, values), memory.bigram, memory.offsets, peaks, sums,
+        outs, _or(logits, raw), size, values.shape[1], tiles, own_tiles, own_parts, parts, own.stride(0),
+        attention.logit_factor(n), eps, C=c, N=n, BLOCK=_block(c), OWN_TILE=attention.OWN_TILE, TILE=launch.tile,
+        VALUE_ROWS=launch.value_rows, KEY_SCALES=memory.key_scales is not None,
+        VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8,
+        KEYS_FIRST=launch.keys_first, AHEAD=launch.ahead, MASS=logits is not None, SCALED=scale is not None,
+        num_warps=launch.warps, num_stages=launch.stages,
+    )  # fmt: skip
+    return peaks, sums, outs
+
+
+def gold_output(partials, gain, w, z, shift, parts, stats, totals):
+    """See `reference.gold_output`."""
+    peaks, sums, outs = partials
+    (heads, n_parts), n, c = peaks.shape, outs.shape[-1], len(z)
+    rows = _rows(heads * c, n)
+    _run(
+        gold.gold_output_kernel, (heads, triton.cdiv(c, rows)), z, peaks, sums, outs, gain, w, z, shift, parts, stats,
+        totals, n_parts, C=c, N=n, ROWS=rows, PARTS=max(2, triton.next_power_of_2(n_parts)), num_warps=8,
+    )  # fmt: skip
 
 
 def logits(x, norm, w, out):
@@ -177,22 +207,32 @@ def logits(x, norm, w, out):
          C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
 
 
-def _mixed(z, shift, low, mixes, w2):
-    """Inputs [groups, C], z mixed with the shift, where they are made apart; else z itself."""
-    c, groups = len(z), len(mixes)
+def _mixed(x, shift, norm, mix, w1, mixes, w2, z):
+    """Inputs [groups, C] of products where they are made apart, and z with them; else x itself."""
+    weight, bias, eps = norm
+    c, groups, n = len(x), len(mixes), len(w1)
     if c < LAUNCH.mix_apart:
-        return z
-    mixed = torch.empty((groups, c), dtype=torch.float32, device=z.device)
-    _run(kernels.mixed_kernel, (triton.cdiv(c, 128), groups), z, z, shift, low, mixes, w2, mixed,
+        return x
+    low, mixed = (torch.empty(shape, dtype=torch.float32, device=x.device) for shape in ((n,), (groups, c)))
+    rows = _rows(n, c)
+    _run(finch.shifted_low_kernel, (triton.cdiv(n, rows),), x, x, shift, weight, bias, mix, w1, z, low, eps, n,
+         C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
+    _run(finch.mixed_kernel, (triton.cdiv(c, 128), groups), x, z, shift, low, mixes, w2, mixed,
          C=c, INNER=w2.shape[1], LINES=_block(w2.shape[1]), COLUMNS=128)  # fmt: skip
     return mixed
 
 
-def _run(kernel, grid, where, *arguments, num_warps=None, **constants):
+def _run(kernel, grid, where, *arguments, num_warps=None, num_stages=3, **constants):
     early = LAUNCH.early and where.is_cuda
     options = {"launch_pdl": True} if early else {}
+    options |= {"num_warps": num_warps or LAUNCH.warps, "num_stages": num_stages}
     with torch.cuda.device_of(where):
-        kernel[grid](*arguments, **constants, EARLY=early, num_warps=num_warps or LAUNCH.warps, **options)
+        kernel[grid](*arguments, **constants, EARLY=early, **options)
+
+
+def _or(tensor, other):
+    """A kernel argument that is not read needs some tensor all the same."""
+    return other if tensor is None else tensor
 
 
 def _block(n):
@@ -201,6 +241,16 @@ def _block(n):
 
 def _rows(n_rows, n_columns):
     """Rows of a program: few enough for its tile and for `spread` programs, a power of two."""
-    fitting = max(1, LAUNCH.tile // _block(n_columns))
-    wanted = max(1, n_rows // LAUNCH.spread)
-    return min(fitting, 1 << (wanted.bit_length() - 1))
+    return _power(n_rows // LAUNCH.spread, LAUNCH.tile // _block(n_columns))
+
+
+def _mixing_rows(n_rows, n_columns):
+    """(rows, warps) of a program that makes its low-rank mix itself, or finds it ready."""
+    if n_columns >= LAUNCH.mix_apart:
+        return _rows(n_rows, n_columns), LAUNCH.warps
+    return _power(n_rows // LAUNCH.mix_spread, LAUNCH.mix_tile // _block(n_columns)), LAUNCH.mix_warps
+
+
+def _power(wanted, most):
+    """The power of two at or below both, 1 at least."""
+    return 1 << (max(1, min(wanted, most)).bit_length() - 1)

@@ -8,17 +8,19 @@ Manners as in `triton_kernels`.
 import triton
 import triton.language as tl
 
+from gfqa.kernels.decode_step.triton_finch_kernels import mixed_input
 from gfqa.kernels.decode_step.triton_kernels import (
     begin,
+    head_share,
     low_rank,
     matrix,
-    mixed_input,
     normed,
     over_rms,
     tanh,
     times,
     vector,
 )
+from gfqa.kernels.gold_attention.triton_kernels import merged
 
 
 @triton.jit
@@ -106,28 +108,45 @@ def own_rows_kernel(
 
 @triton.jit
 def query_kernel(
-    z, shift, low, mix, w2, w, mixed, raw, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr,
-    ROWS: tl.constexpr, LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
+    x, shift, weight, bias, mix, w1, mix_q, w2, w, mixed, z, raw, eps, C: tl.constexpr, INNER: tl.constexpr,
+    BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.query`."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     tile = matrix(w, row, C, C, C, BLOCK)
-    found = times(tile, mixed_input(z, shift, low, mix, w2, mixed, 0, C, INNER, BLOCK, LINES, READY, EARLY))
-    tl.store(raw + row, found, mask=row < C)
+    inside = mixed_input(
+        x, shift, weight, bias, mix, w1, mix_q, w2, mixed, z, 0, eps, C, INNER, BLOCK, LINES, READY, EARLY
+    )
+    tl.store(raw + row, times(tile, inside), mask=row < C)
 
 
 @triton.jit
 def query_norm_kernel(
-    raw, weight, bias, scale, z, shift, q, eps, C: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr,
-    EARLY: tl.constexpr,
-):  # fmt: skip
+    raw, weight, bias, scale, q, eps, C: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr, EARLY: tl.constexpr
+):
     """See `reference.query_norm`: one program."""
     column = tl.arange(0, BLOCK)
-    inside = column < C
     gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
     begin(EARLY)
     found = normed(vector(raw, C, BLOCK), gain, offset, eps, C, BLOCK)
     if SCALED:
         found *= tl.load(scale)
-    tl.store(q + column, found, mask=inside)
-    tl.store(shift + column, tl.load(z + column, mask=inside), mask=inside)
+    tl.store(q + column, found, mask=column < C)
+
+
+@triton.jit(do_not_specialize=["n_parts"])
+def gold_output_kernel(
+    peaks, sums, outs, weight, w, z, shift, parts, stats, totals, n_parts,
+    C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, PARTS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.gold_output`. A program merges a whole head, and makes that head's share of ROWS rows of the output."""
+    head = tl.program_id(0)
+    row, channel = tl.program_id(1) * ROWS + tl.arange(0, ROWS), head * N + tl.arange(0, N)
+    tile = matrix(w + head * N, row, C, N, C, N)
+    gain = tl.load(weight + channel).to(tl.float32)
+    begin(EARLY)
+    out, total = merged(peaks, sums, outs, head, n_parts, N, PARTS)
+    head_share(out, tile, gain, parts, stats, head, row, C, N)
+    if tl.program_id(1) == 0:
+        tl.store(totals + head, total)
+        tl.store(shift + channel, tl.load(z + channel))

@@ -1,0 +1,161 @@
+"""Triton kernels of one token through a Finch block's time mix, and the mixed inputs that GOLD's queries take too.
+
+Manners as in `triton_kernels`.
+"""
+
+# mypy: ignore-errors
+
+import triton
+import triton.language as tl
+
+from gfqa.kernels.decode_step.triton_kernels import begin, head_share, matrix, normed, tanh, times, vector
+from gfqa.kernels.wkv6.triton_tiles import one_minus_exp
+
+
+@triton.jit
+def shifted_low_kernel(
+    x, shift, weight, bias, mix, w1, z, low, eps, rows,
+    C: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """z: norm of x; low: tanh of w1 times z mixed with the shift by mix [C]."""
+    row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, BLOCK)
+    tile = matrix(w1, row, rows, C, C, BLOCK)
+    gain, offset, share = vector(weight, C, BLOCK), vector(bias, C, BLOCK), vector(mix, C, BLOCK)
+    begin(EARLY)
+    now = normed(vector(x, C, BLOCK), gain, offset, eps, C, BLOCK)
+    mixed = now + (vector(shift, C, BLOCK) - now) * share
+    tl.store(low + row, tanh(times(tile, mixed)), mask=row < rows)
+    if tl.program_id(0) == 0:
+        tl.store(z + column, now, mask=column < C)
+
+
+@triton.jit
+def mixed_kernel(
+    z, shift, low, mixes, w2, out, C: tl.constexpr, INNER: tl.constexpr, LINES: tl.constexpr,
+    COLUMNS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """out [groups, C]: z mixed with the shift by mixes [groups, C] + low [groups * INNER] w2 [groups, INNER, C]."""
+    group, column, line = tl.program_id(1), tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS), tl.arange(0, LINES)
+    mask = (line < INNER)[:, None] & (column < C)[None, :]
+    rows = tl.load(w2 + (group * INNER + line)[:, None] * C + column[None, :], mask=mask, other=0.0).to(tl.float32)
+    share = tl.load(mixes + group * C + column, mask=column < C, other=0.0).to(tl.float32)
+    begin(EARLY)
+    share += tl.sum(rows * tl.load(low + group * INNER + line, mask=line < INNER, other=0.0)[:, None], 0)
+    now = tl.load(z + column, mask=column < C, other=0.0)
+    before = tl.load(shift + column, mask=column < C, other=0.0).to(tl.float32)
+    tl.store(out + group * C + column, now + (before - now) * share, mask=column < C)
+
+
+@triton.jit
+def mixed_input(
+    x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, number, eps, C: tl.constexpr, INNER: tl.constexpr,
+    BLOCK: tl.constexpr, LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """Row `number` of what `mixed_kernel` writes: read, where it is READY, or else computed from x, which makes z too."""
+    if READY:
+        begin(EARLY)
+        return vector(mixed + number * C, C, BLOCK)
+    else:
+        first, share = vector(mix, C, BLOCK), vector(mixes + number * C, C, BLOCK)
+        gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
+        w1 += number * INNER * C
+        w2 += number * INNER * C
+        begin(EARLY)
+        now = normed(vector(x, C, BLOCK), gain, offset, eps, C, BLOCK)
+        change = vector(shift, C, BLOCK) - now
+        inside = now + change * first
+        for start in tl.static_range(0, INNER, LINES):
+            line = start + tl.arange(0, LINES)
+            low = tanh(times(matrix(w1, line, INNER, C, C, BLOCK), inside))
+            share += tl.sum(matrix(w2, line, INNER, C, C, BLOCK).to(tl.float32) * low[:, None], 0)
+        if tl.program_id(0) == 0:
+            column = tl.arange(0, BLOCK)
+            tl.store(z + column, now, mask=column < C)
+        return now + change * share
+
+
+@triton.jit
+def finch_products_kernel(
+    x, shift, weight, bias, mix, w1, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, z, out, eps, rows_a, rows_b,
+    MIX_R: tl.constexpr, MIX_K: tl.constexpr, MIX_V: tl.constexpr, MIX_F: tl.constexpr, MIX_A: tl.constexpr,
+    C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
+    READY: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
+    blocks: tl.constexpr = (C + ROWS - 1) // ROWS
+    blocks_a = tl.cdiv(rows_a, ROWS)
+    number = tl.program_id(0)
+    group = tl.minimum(number // blocks, 4)
+    first, limit, offset = number - group * blocks, C, group * C
+    base, which = w_r, MIX_R
+    if group == 1:
+        base, which = w_k, MIX_K
+    elif group == 2:
+        base, which = w_v, MIX_V
+    elif group == 3:
+        base, which = w_f, MIX_F
+    elif group == 4:
+        base, which, limit = w_a, MIX_A, rows_a
+        if first >= blocks_a:
+            base, which, limit, offset, first = w_b, MIX_F, rows_b, 4 * C + rows_a, first - blocks_a
+    row = first * ROWS + tl.arange(0, ROWS)
+    tile = matrix(base, row, limit, C, C, BLOCK)
+    found = times(
+        tile,
+        mixed_input(
+            x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, which, eps, C, INNER, BLOCK, LINES, READY, EARLY
+        ),
+    )
+    found = tl.where(group == 4, tanh(found), found)
+    tl.store(out + offset + row, found, mask=row < limit)
+
+
+@triton.jit
+def finch_output_kernel(
+    products, w2_a, w2_b, bias, bonus, weight, offset, state, z, shift, w, moved, parts, stats, eps, floor, log_floor,
+    rows_a, rows_b, C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
+    FLOOR: tl.constexpr, SCALE_KEYS: tl.constexpr, SECOND: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.finch_output`. A program reads a whole head, and makes that head's share of ROWS rows of the output."""
+    head = tl.program_id(0)
+    row, place = tl.program_id(1) * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
+    channel = head * N + place
+    line_a, line_b = tl.arange(0, A), tl.arange(0, B)
+    tile = matrix(w + head * N, row, C, N, C, N)
+    tile_a = tl.load(w2_a + line_a[:, None] * C + channel[None, :], mask=(line_a < rows_a)[:, None], other=0.0)
+    decay = tl.load(bias + channel).to(tl.float32)
+    gain = tl.load(weight + channel).to(tl.float32)
+    if SECOND:
+        tile_b = tl.load(w2_b + line_b[:, None] * C + channel[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
+    begin(EARLY)
+    read = tl.load(state + head * N * N + place[:, None] * N + place[None, :])
+    r, k = tl.load(products + channel), tl.load(products + C + channel)
+    v, fourth = tl.load(products + 2 * C + channel), tl.load(products + 3 * C + channel)
+    low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)
+    decay += tl.sum(tile_a.to(tl.float32) * low[:, None], 0)
+    if FLOOR:
+        decay = floor * tl.sigmoid(decay - log_floor)
+    else:
+        decay = -tl.exp(decay)
+    if SCALE_KEYS:
+        k *= one_minus_exp(decay)
+    if SECOND:
+        low = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
+        out = fourth + tl.sum(tile_b.to(tl.float32) * low[:, None], 0)
+    else:
+        read += (tl.load(bonus + channel).to(tl.float32) * k)[None, :] * v[:, None]
+        out = tl.zeros([N], tl.float32)
+    out += tl.sum(read * r[None, :], 1)
+    if not SECOND:
+        centred = out - tl.sum(out, 0) / N
+        scale = tl.rsqrt(tl.sum(centred * centred, 0) / N + eps)
+        out = centred * scale * gain + tl.load(offset + channel).to(tl.float32)
+        out *= fourth * tl.sigmoid(fourth)
+        gain = tl.full([N], 1.0, tl.float32)
+    head_share(out, tile, gain, parts, stats, head, row, C, N)
+    if tl.program_id(1) == 0:
+        # The head's other programs may not have read the state yet: `move_state` moves it in the next launch.
+        tl.store(moved + channel, tl.exp(decay))
+        tl.store(moved + C + channel, k)
+        tl.store(moved + 2 * C + channel, v)
+        tl.store(shift + channel, tl.load(z + channel))
