@@ -31,6 +31,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import decode_peers as peers
+from benchmarks.decode_load import load
 from benchmarks.decode_truth import against_float32
 from gfqa.kernels.decode_step import triton as step_form
 from gfqa.kernels.gold_attention import triton as sorted_form
@@ -54,8 +55,8 @@ FORMS: dict[str, tuple[Any, dict[str, torch.dtype]]] = {
     "latent, int8 values": (latent_memory, {"value_dtype": torch.int8}),
     "bf16 keys, bf16 values": (sorted_memory, {"key_dtype": torch.bfloat16}),
 }
-SECTIONS = ("equality", "attention", "latent", "rows", "step", "first", "peers", "settings", "sweep")
-QUICK = set(SECTIONS) - {"rows", "sweep"}
+SECTIONS = ("equality", "attention", "latent", "rows", "step", "first", "load", "peers", "settings", "build", "sweep")
+QUICK = set(SECTIONS) - {"rows", "build", "sweep"}
 QUICK_FORMS = ("int8 keys, bf16 values", "int8 keys, int8 values", "latent, int8 values")
 STEPS: dict[str, dict[str, Any]] = {
     "fused": {},
@@ -96,7 +97,9 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.device, self.tiny, self.minutes = arguments.device, arguments.tiny, arguments.minutes
-        self.sections = set(arguments.only.split(",")) if arguments.only else set(SECTIONS) - {"sweep", "settings"}
+        self.sections = (
+            set(arguments.only.split(",")) if arguments.only else set(SECTIONS) - {"sweep", "settings", "build"}
+        )
         self.quick = arguments.quick
         if self.quick and not arguments.only:
             self.sections = set(QUICK)
@@ -573,6 +576,7 @@ def one_length(bench: Bench, size: str, model: LanguageModel, tokens: int) -> No
     bench.section("rows", where, lambda: rows(bench, size, model, cache))
     bench.section("step", where, lambda: step(bench, size, model, cache))
     bench.section("first", where, lambda: first_token(bench, size, model, cache))
+    bench.section("load", where, lambda: load(bench, size, model, cache.ids.cpu()))
 
 
 @torch.inference_mode()

@@ -24,6 +24,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from gfqa.kernels.gold_attention import triton_build_kernels as build
 from gfqa.kernels.gold_attention import triton_kernels as scan
 from gfqa.kernels.gold_attention import triton_latent_kernels as latent
 
@@ -33,17 +34,25 @@ SPILL_LIMIT = 64
 """Bytes a thread."""
 
 POINTERS = {
-    "*i8": ("keys", "c", "c_before", "tau"),
-    "*fp16": ("key_scales", "value_scales", "z", "q_tau", "q_now", "q_mixed"),
-    "*bf16": ("q", "values", "table", "out"),
+    "*i8": ("keys", "c", "c_before", "tau", "codes", "made"),
+    "*fp16": (
+        "key_scales", "value_scales", "z", "q_tau", "q_now", "q_mixed", "scales", "made_scales", "w_c", "mix_w", "w1",
+        "w2_turned", "w2", "gram",
+    ),
+    "*bf16": ("q", "values", "table", "merged", "out"),
     "*i32": ("bigram", "offsets", "length", "first", "second"),
     "*i64": ("order",),
     "*fp32": (
         "peaks", "sums", "outs", "logits", "totals", "mass", "pooled", "settled", "e_first", "e_second", "scale",
-        "scale_before", "s", "s_before", "mean", "deviation", "q_sums", "q_constant",
+        "scale_before", "s", "s_before", "mean", "deviation", "q_sums", "q_constant", "inverse", "mix", "gain", "bias",
+        "found",
     ),
 }  # fmt: skip
-TYPES = {name: kind for kind, names in POINTERS.items() for name in names} | {"factor": "fp32", "share": "fp32"}
+TYPES = {name: kind for kind, names in POINTERS.items() for name in names} | {
+    "factor": "fp32",
+    "share": "fp32",
+    "epsilon": "fp32",
+}
 PRODUCT = {"PRECISION": "tf32x3"}
 ONE = {
     "N": 64,
@@ -55,6 +64,11 @@ ONE = {
     "MASS": False,
 }
 ROWS = {"N": 64, "TILE": 64, "VALUE_ROWS": 32, "KEY_SCALES": True, "VALUE_SCALES": False, "INTEGER": True, "MASS": True}
+BUILD = {"C": 768, "width": 48, "TILE": 128, "WIDTH": 64, "SCALED": True, "DTYPE": tl.float16, **PRODUCT}
+KEYS = {**BUILD, "N": 64, "COLUMNS": 32, "MIXES": 32, "LORA": 64, "TOKENS": True, "QUANTISED": True, "SMALLEST": 6e-5}
+VALUES = {**KEYS, "TOKENS": False, "SCALED": False, "QUANTISED": False}
+D2048 = {"C": 2048, "width": 128, "WIDTH": 128, "LORA": 128, "TILE": 64, "COLUMNS": 16}
+EIGHT = {"num_warps": 8, "num_stages": 2}
 LATENT = {"room": 16, "TILE": 128, "HEADS": 16, "GROUP": 4, "DTYPE": tl.float16, **PRODUCT}
 
 CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
@@ -77,6 +91,11 @@ CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
      {"num_warps": 8, "maxnreg": 128}),
     ("latent logits, w 128", latent.latent_kernel, {**LATENT, "width": 128, "WIDTH": 128, "lora": 128, "LORA": 128}, {},
      {"num_warps": 8}),
+    ("kappa's rms", build.inverse_rms_kernel, {**BUILD, "COLUMNS": 64}, {}, {"num_warps": 8}),
+    ("keys made", build.rows_kernel, KEYS, {}, EIGHT),
+    ("keys made, D448", build.rows_kernel, {**KEYS, "C": 448, "width": 28, "WIDTH": 32}, {}, EIGHT),
+    ("keys made, D2048", build.rows_kernel, {**KEYS, **D2048}, {}, EIGHT),
+    ("values made", build.rows_kernel, VALUES, {"made": "*bf16"}, EIGHT),
     ("bigrams", latent.bigram_kernel, {"room": 16, "width": 40, "HEADS": 16, "ROWS": 8, "PARTS": 32}, {}, {}),
 ]  # fmt: skip
 

@@ -25,7 +25,7 @@ from gfqa.documents import Skipped, document_from_bytes
 from gfqa.errors import CacheError, UsageError
 from gfqa.model import KeyCache, ModelState
 from gfqa.model.stepping import answer_steps
-from gfqa.prefill import Counter, id_array, loaded_keys, prefill_in_memory
+from gfqa.prefill import Counter, id_array, loaded_cache, prefill_in_memory
 from gfqa.reader import Reader
 from gfqa.shelf import STDIN, Origin, changed_documents, choose_caches, file_of, has_changed
 from gfqa.tokenizer import Tokenizer
@@ -130,12 +130,7 @@ def open_memory(
     if arrays is None:
         raise UsageError("There is nothing to ask: no cache was named and no document given.")
     places = shelf.places(arrays, origins)
-    cache = KeyCache(
-        torch.from_numpy(arrays.ids.astype(np.int64)).to(reader.device),
-        loaded_keys(arrays, reader.config.key_dtype).to(reader.device),
-        torch.from_numpy(arrays.chain_starts.copy()).to(reader.device),
-        memory_budget=memory_budget,
-    )
+    cache = loaded_cache(arrays, reader.config.key_dtype, reader.device, memory_budget)
     state = None
     if chained:
         if snapshot is None:
@@ -171,12 +166,7 @@ def restricted(memory: Memory, globs: Sequence[str]) -> Memory:
     prefilled = sum(origin.entry.n_tokens for origin in part.origins if origin.cache is None)
     return replace(
         memory,
-        cache=KeyCache(
-            memory.cache.ids[rows],
-            memory.cache.keys[rows],
-            torch.tensor(part.starts, device=rows.device),
-            memory_budget=memory.cache.memory_budget,
-        ),
+        cache=memory.cache.part(rows, torch.tensor(part.starts, device=rows.device)),
         ids=memory.ids[kept],
         starts=part.starts,
         origins=part.origins,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from gfqa.cachestore import SEGMENT_TOKENS, MemoryArrays, StoreWriter, chain_keys
 from gfqa.kernels.wkv6 import CHUNK
+from gfqa.model import KeyCache
 from gfqa.model.key_cache import dequantise_keys, quantise_keys
 from gfqa.model.prefill_graph import SegmentReader, segment_tokens
 from gfqa.reader import Reader
@@ -120,6 +121,36 @@ def loaded_keys(arrays: MemoryArrays, key_dtype: str) -> Tensor:
     if key_dtype == "int8" and arrays.scales is not None:
         return dequantise_keys(raw, torch.from_numpy(arrays.scales))
     return raw.view(torch.bfloat16).float() if key_dtype == "bfloat16" else raw.float()
+
+
+def loaded_cache(
+    arrays: MemoryArrays, key_dtype: str, device: str | torch.device, memory_budget: int | None = None
+) -> KeyCache:
+    """What a model on `device` attends over. A GPU is sent ids and int8 keys as they are stored: a quarter of the bytes."""
+    if torch.device(device).type != "cpu":
+        return sent_cache(arrays, key_dtype, device, memory_budget)
+    return KeyCache(
+        torch.from_numpy(arrays.ids.astype(np.int64)),
+        loaded_keys(arrays, key_dtype),
+        torch.from_numpy(arrays.chain_starts.copy()),
+        memory_budget=memory_budget,
+    )
+
+
+def sent_cache(
+    arrays: MemoryArrays, key_dtype: str, device: str | torch.device, memory_budget: int | None = None
+) -> KeyCache:
+    """`loaded_cache` whose numbers are widened on the device; int8 keys stay as they are, with their scales."""
+    # torch knows few operations on unsigned integers: signed ones of the same bits are sent, and the sign is taken off.
+    signed, mask = (np.int16, 0xFFFF) if arrays.ids.itemsize == 2 else (np.int32, 0xFFFFFFFF)
+    ids = torch.from_numpy(arrays.ids.view(signed)).to(device).long() & mask
+    keys, scales = torch.from_numpy(arrays.keys), None
+    if key_dtype == "int8" and arrays.scales is not None:
+        keys, scales = keys.to(device), torch.from_numpy(arrays.scales).to(device)
+    else:
+        keys = (keys.view(torch.bfloat16) if key_dtype == "bfloat16" else keys).to(device).float()
+    starts = torch.from_numpy(arrays.chain_starts.copy()).to(device)
+    return KeyCache(ids, keys, starts, scales=scales, memory_budget=memory_budget)
 
 
 @dataclass(frozen=True)

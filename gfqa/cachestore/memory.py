@@ -7,6 +7,7 @@ that of the caches changes a single byte of it. Every segment is checked against
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from gfqa.cachestore.catalog import StoredChain
 from gfqa.cachestore.keys import Identity
 from gfqa.cachestore.pack import SUFFIX, Location, PackReader
 from gfqa.cachestore.segment import STORED, Damaged, Tokens, decode_snapshot, decode_tokens, has_scales
+
+READERS = 8
+"""Packs read at once at most."""
 
 
 class DamagedPack(Exception):
@@ -80,21 +84,33 @@ def read_memory(packs: Path, identity: Identity, chains: Mapping[str, StoredChai
             parent, start = location.key, start + location.n_tokens
 
     total = int(chain_starts[-1])
-    ids: npt.NDArray[Any] = np.empty(total, np.uint16)
+    ids: npt.NDArray[Any] = np.empty(total, np.uint32)
     keys = np.empty((total, identity.key_width), STORED[identity.key_dtype])
     scales = np.empty(total, np.float16) if has_scales(identity) else None
-    for pack, wanted in needs.items():
+
+    def read(pack: str) -> bool:
+        """Read what one pack holds; whether one of its segments has ids of 4 bytes."""
+        wide = False
         with opened(packs, pack) as reader:
-            for need in sorted(wanted, key=lambda need: need.location.offset):
+            for need in sorted(needs[pack], key=lambda need: need.location.offset):
                 tokens = read_tokens(reader, identity, need.location, need.parent)
-                if tokens.ids.itemsize > ids.itemsize:
-                    ids = ids.astype(np.uint32)
+                wide |= tokens.ids.itemsize > 2
                 end = need.start + len(tokens.ids)
                 ids[need.start : end] = tokens.ids
                 keys[need.start : end] = tokens.keys
                 if scales is not None and tokens.scales is not None:
                     scales[need.start : end] = tokens.scales
-    return MemoryArrays(ids, keys, scales, chain_starts[:-1], chain_keys)
+        return wide
+
+    if len(needs) > 1:
+        # Most of the time is that of checksums, which need no interpreter lock. Imported on use: many commands read no pack.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(READERS, len(needs), os.cpu_count() or 1)) as pool:
+            wide = max(pool.map(read, needs))
+    else:
+        wide = max(map(read, needs), default=False)
+    return MemoryArrays(ids if wide else ids.astype(np.uint16), keys, scales, chain_starts[:-1], chain_keys)
 
 
 def read_chain(packs: Path, identity: Identity, chain: StoredChain) -> ChainData:

@@ -1,20 +1,22 @@
 """What GOLD layers attend over on a GPU, made from token ids and compressed keys: sorted by bigram, int8 or latent.
 
-What depends on a token, or on a token and the one before it, alone is computed once for each distinct one.
+What depends on a token, or on a token and the one before it, alone is computed once for each distinct one. The device is waited
+for twice, while tokens are sorted out; all that comes after runs while the question's launches are on their way.
 S tokens, U bigrams, V' distinct ids, w key width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from gfqa.kernels.gold_attention import latent_tokens as latent
-from gfqa.kernels.gold_attention.triton_memory import SortedMemory, bounds, stored
+from gfqa.kernels.gold_attention import build, latent_tokens, runs_triton
+from gfqa.kernels.gold_attention.build import CompressedTokens, Mixer, Pairs
+from gfqa.kernels.gold_attention.triton_memory import SortedMemory
 from gfqa.model.layers import rms
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from gfqa.model.key_cache import KeyCache
     from gfqa.model.language_model import LanguageModel
 
-CHUNK = 65536
-"""Tokens or bigrams worked on at once: a few rows of the model's width each."""
+KEYS, VALUES = 0, 1
+"""The sides of a GOLD layer's mix, in the order of `time_maa_kv_w1`."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,14 @@ class DistinctTokens:
     """The cached tokens, sorted out.
 
     o: [V' + 1, C] of the distinct ids, unigram: [V' + 1, C] what their embeddings add to W_b [e ; c]; last rows zero.
-    pairs: [U, 2], each distinct bigram's rows of them (the row of zeros before a chain); bigram: [S]; keys: [S, w] and
-    before: [S], the predecessor's place or -1. All in the cache's order.
+    pairs: each distinct bigram's rows of them; tokens: sorted by bigram; offsets: [U + 1] int32, where each bigram's begin.
     """
 
     o: Tensor
     unigram: Tensor
-    pairs: Tensor
-    bigram: Tensor
-    keys: Tensor
-    before: Tensor
-    w_c: Tensor
+    pairs: Pairs
+    tokens: CompressedTokens
+    offsets: Tensor
 
 
 @torch.no_grad()
@@ -57,25 +56,18 @@ def sorted_memory(
     tokens: of the cache, where they are known already.
     Raises ValueError for a model with RoPE, whose keys have a place and cannot be sorted.
     """
-    tokens = tokens or distinct_tokens(model, cache)
-    bigram, order = torch.sort(tokens.bigram, stable=True)
-    heads = (model.config.n_head, model.config.head_size)
-    offsets, narrow = bounds(bigram), bigram.to(torch.int32)
+    found = tokens or distinct_tokens(model, cache)
+    form, heads = form_for(model), model.config.n_head
+    inverse = form.inverse_rms(found.unigram, found.pairs, found.tokens)
     memories = []
     for layer in model.gold_layers():
-        keys = torch.empty((heads[0], len(order), heads[1]), dtype=key_dtype, device=order.device)
-        scales = torch.empty(keys.shape[:2], dtype=torch.float16, device=order.device)
-        for start in range(0, len(order), CHUNK):
-            tile = slice(start, start + CHUNK)
-            rows, previous = _rows(tokens, order[tile])
-            key = layer.keys(tokens.o[rows[0]], tokens.o[previous[0]], rows[1], previous[1])
-            codes, scale = stored(key.view(-1, *heads).transpose(0, 1), key_dtype)
-            keys[:, tile] = codes
-            if scale is not None:
-                scales[:, tile] = scale
-        values, value_scales = stored(_values(model, layer, tokens), value_dtype)
-        key_scales = scales if key_dtype == torch.int8 else None
-        memories.append(SortedMemory(keys, key_scales, values, value_scales, narrow, offsets, order))
+        z = bigram_mixes(layer, found)
+        keys, key_scales = form.make_rows(
+            found.unigram, found.pairs, mixer_of(layer, z, KEYS), heads, key_dtype, found.tokens, inverse
+        )
+        values, value_scales = form.make_rows(found.o, found.pairs, mixer_of(layer, z, VALUES), heads, value_dtype)
+        sorted_out = (found.tokens.bigram, found.offsets, found.tokens.order)
+        memories.append(SortedMemory(keys, key_scales, values, value_scales, *sorted_out))
     return memories
 
 
@@ -86,30 +78,33 @@ def latent_memory(
     dtype: torch.dtype = torch.int8,
     value_dtype: torch.dtype = torch.bfloat16,
     tokens: DistinctTokens | None = None,
-) -> list[latent.LatentTokens]:
+) -> list[latent_tokens.LatentTokens]:
     """The memory of every GOLD layer without keys; dtype: of the compressed keys and of tau. The rest as `sorted_memory`."""
-    tokens = tokens or distinct_tokens(model, cache)
-    shared = latent.shared_tokens(
-        tokens.unigram, tokens.pairs, tokens.bigram, tokens.keys, tokens.before, tokens.w_c, dtype
-    )
+    found = tokens or distinct_tokens(model, cache)
+    order = found.tokens.order
+    bigram = torch.empty_like(order)
+    bigram[order] = found.tokens.bigram.long()
+    pairs = torch.stack((found.pairs.first, found.pairs.second), dim=1).long()
+    before = torch.arange(len(order), device=order.device) - 1
+    before.masked_fill_(pairs[bigram, 0] == len(found.o) - 1, -1)
+    keys = cache.keys.to(order.device)
+    shared = latent_tokens.shared_tokens(found.unigram, pairs, bigram, keys, before, found.tokens.w_c, dtype)
     memories = []
     for layer in model.gold_layers():
-        inner = layer.time_maa_kv_w2.shape[1]
-        z = torch.cat(
-            [
-                torch.tanh((o + (before - o) * layer.time_maa_v_cache.view(-1)) @ layer.time_maa_kv_w1[:, :inner])
-                for o, before in _pairs(tokens)
-            ]
+        z = bigram_mixes(layer, found)
+        values, _ = form_for(model).make_rows(
+            found.o, found.pairs, mixer_of(layer, z, VALUES), model.config.n_head, found.o.dtype
         )
+        key = mixer_of(layer, z, KEYS)
         memories.append(
-            latent.latent_tokens(
+            latent_tokens.latent_tokens(
                 shared,
-                _values(model, layer, tokens),
-                z,
-                layer.time_maa_k.view(-1),
-                layer.time_maa_kv_w2[0],
-                (layer.time_key_w1, layer.time_key_w2),
-                (layer.ln_k.weight, layer.ln_k.bias, layer.ln_k.eps),
+                values,
+                key.z,
+                key.mix,
+                key.mix_w,
+                (key.w1, key.w2),
+                (key.gain, key.bias, key.epsilon),
                 dtype,
                 value_dtype,
             )
@@ -123,38 +118,68 @@ def distinct_tokens(model: LanguageModel, cache: KeyCache) -> DistinctTokens:
     if model.config.rope is not None:
         raise ValueError("a model with RoPE has no sorted memory: its keys depend on their place")
     device = model.emb.weight.device
-    used, token = torch.unique(cache.ids.to(device), return_inverse=True)
-    before = torch.arange(len(token), device=device) - 1
-    before[cache.chain_starts.to(device)] = -1
-    previous = torch.where(before < 0, len(used), token[before.clamp(min=0)])
-    codes, bigram = torch.unique(previous * len(used) + token, return_inverse=True)
-    pairs = torch.stack((codes // max(1, len(used)), codes % max(1, len(used))), dim=1)
+    ids = cache.ids.to(device)
+    occurs = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=device)
+    occurs.index_fill_(0, ids, True)
+    used = occurs.nonzero().squeeze(1)
+    token = occurs.cumsum(0)[ids] - 1
+    previous = token.roll(1)
+    previous[:1].fill_(len(used))
+    previous.index_fill_(0, cache.chain_starts.to(device), len(used))
+    # One sort gives the order, the bigrams' numbers and where each begins.
+    codes, order = torch.sort(previous * len(used) + token, stable=True)
+    begins = torch.ones(len(codes), dtype=torch.bool, device=device)
+    begins[1:] = codes[1:] != codes[:-1]
+    offsets = begins.nonzero().squeeze(1)
+    found = codes[offsets]
+    pairs = Pairs((found // max(1, len(used))).to(torch.int32), (found % max(1, len(used))).to(torch.int32))
+    bigram = begins.cumsum(0, dtype=torch.int32) - 1
     e = model.embed(used)
     w_x, w_c = model.w_kv_cache_b.weight.split((model.config.n_embd, model.config.key_width), dim=1)
     o, unigram = (torch.cat((rows, torch.zeros_like(e[:1]))) for rows in (rms(e), e @ w_x.t()))
-    return DistinctTokens(o, unigram, pairs, bigram, cache.keys.to(device), before, w_c)
+    scales = None if cache.scales is None else cache.scales.to(device)
+    return DistinctTokens(
+        o=o,
+        unigram=unigram,
+        pairs=pairs,
+        tokens=CompressedTokens(cache.codes.to(device), scales, w_c, bigram, order),
+        offsets=torch.nn.functional.pad(offsets, (0, 1), value=len(codes)).to(torch.int32),
+    )
 
 
-def _rows(tokens: DistinctTokens, places: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """(row of o, kappa [n, C]) of the tokens at `places`, and of their predecessors."""
-    first, second = tokens.pairs[tokens.bigram[places]].unbind(1)
-    before = tokens.before[places]
-    absent = (before < 0).unsqueeze(1)
-    w_c = tokens.w_c.t()
-    kappa = rms(tokens.unigram[second] + tokens.keys[places].to(w_c.dtype) @ w_c)
-    kappa_before = rms(tokens.unigram[first] + tokens.keys[before.clamp(min=0)].to(w_c.dtype) @ w_c)
-    return (second, kappa), (first, kappa_before.masked_fill(absent, 0.0))
+def form_for(model: LanguageModel) -> ModuleType:
+    """The functions of `build` that this model's device and heads run."""
+    if not runs_triton(model.emb.weight):
+        return build
+    # Imported on use: a platform without Triton still has the plain form.
+    from gfqa.kernels.gold_attention import triton, triton_build
+
+    return triton_build if model.config.head_size in triton.HEAD_SIZES else build
 
 
-def _pairs(tokens: DistinctTokens) -> Iterator[tuple[Tensor, Tensor]]:
-    """(o, o of the token before) of the distinct bigrams, [n, C] at a time; at least once."""
-    for start in range(0, max(1, len(tokens.pairs)), CHUNK):
-        first, second = tokens.pairs[start : start + CHUNK].unbind(1)
-        yield tokens.o[second], tokens.o[first]
+def bigram_mixes(layer: GoldTimeMix, found: DistinctTokens) -> Tensor:
+    """z [U, 2 r] float32 of a layer, keys' half, then values': what its token shifts are mixed by.
+
+    The product with a mixture of two rows of o is that of each, so it is made once for a distinct id.
+    """
+    w1, share = layer.time_maa_kv_w1, layer.time_maa_v_cache.view(-1, 1)
+    now, before = found.o @ ((1 - share) * w1), found.o @ (share * w1)
+    return torch.tanh(now[found.pairs.second.long()].float() + before[found.pairs.first.long()].float())
 
 
-def _values(model: LanguageModel, layer: GoldTimeMix, tokens: DistinctTokens) -> Tensor:
-    """Values [H, U, N] of the distinct bigrams."""
-    heads = (model.config.n_head, model.config.head_size)
-    values = [layer.values(o, before).view(-1, *heads) for o, before in _pairs(tokens)]
-    return torch.cat(values).transpose(0, 1)
+def mixer_of(layer: GoldTimeMix, z: Tensor, side: int) -> Mixer:
+    r = z.shape[1] // 2
+    keys = side == KEYS
+    mix = layer.time_maa_k if keys else layer.time_maa_v
+    w1, w2 = (layer.time_key_w1, layer.time_key_w2) if keys else (layer.time_value_w1, layer.time_value_w2)
+    norm = layer.ln_k if keys else layer.ln_v
+    return Mixer(
+        z=z[:, side * r : (side + 1) * r],
+        mix=mix.view(-1),
+        mix_w=layer.time_maa_kv_w2[side],
+        w1=w1,
+        w2=w2,
+        gain=norm.weight,
+        bias=norm.bias,
+        epsilon=norm.eps,
+    )

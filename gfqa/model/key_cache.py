@@ -61,10 +61,10 @@ def rounded(keys: Tensor, key_dtype: str) -> Tensor:
 class KeyCache:
     """Cached tokens of other chains: the memory that GOLD layers attend over.
 
-    ids [S] int64, keys [S, key_width] float32, chain_starts [n] int64 ascending: the first token of each chain, whose
-    predecessor is the zero vector. Without RoPE the order of chains does not matter. What the layers attend over is derived
-    once, at the first use, and kept, in the form that `plan` chooses: memory_budget bounds its bytes (None: no bound), and
-    `form` names one instead. `layers` raises ModelError where no form fits.
+    ids [S] int64, keys [S, key_width] float32 or, with scales [S] float16, int8, chain_starts [n] int64 ascending: the first
+    token of each chain, whose predecessor is the zero vector. Without RoPE the order of chains does not matter. What the layers
+    attend over is derived once, at the first use, and kept, in the form that `plan` chooses: memory_budget bounds its bytes
+    (None: no bound), and `form` names one instead. `layers` raises ModelError where no form fits.
     """
 
     def __init__(
@@ -73,12 +73,14 @@ class KeyCache:
         keys: Tensor,
         chain_starts: Tensor,
         *,
+        scales: Tensor | None = None,
         memory_budget: int | None = None,
         form: str | None = None,
     ) -> None:
         if ids.dim() != 1 or keys.dim() != 2 or len(ids) != len(keys):
             raise ValueError(f"ids {tuple(ids.shape)} and keys {tuple(keys.shape)} do not belong together")
-        self.ids, self.keys, self.chain_starts = ids.long(), keys, chain_starts.long()
+        self.ids, self.chain_starts = ids.long(), chain_starts.long()
+        self.codes, self.scales = keys, scales
         self.memory_budget, self.form = memory_budget, form
         self._prepared: Sequence[GoldMemory] | None = None
 
@@ -89,6 +91,22 @@ class KeyCache:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def keys(self) -> Tensor:
+        """The compressed keys as numbers, [S, key_width]; made anew where codes and scales are held."""
+        return self.codes if self.scales is None else dequantise_keys(self.codes, self.scales)
+
+    def part(self, rows: slice | Tensor, chain_starts: Tensor) -> KeyCache:
+        """The cache of some of the tokens, whose chains begin at `chain_starts` among them."""
+        return KeyCache(
+            self.ids[rows],
+            self.codes[rows],
+            chain_starts,
+            scales=None if self.scales is None else self.scales[rows],
+            memory_budget=self.memory_budget,
+            form=self.form,
+        )
 
     def layers(self, model: LanguageModel) -> Sequence[GoldMemory]:
         """What each GOLD layer attends over, for the one model this cache is used with."""

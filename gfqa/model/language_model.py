@@ -142,6 +142,8 @@ class LanguageModel(nn.Module):
         equals `model(ids)`. Raises NotCacheable for a model without GOLD layers.
         """
         self._require_gold()
+        if len(memory):
+            memory.layers(self)  # First: a GPU makes them while the lower half's launches are on their way.
         return self._run(ids, state, memory, attention, last_only)
 
     def _run(
@@ -269,17 +271,16 @@ class LanguageModel(nn.Module):
     def _resume_tail(self, cache: KeyCache, state: ModelState, tail: Tensor) -> tuple[ModelState, KeyCache]:
         n, n_tail = len(cache), len(tail)
         cut = n - n_tail
-        starts = cache.chain_starts[: 1 if cut else 0]
-        memory = KeyCache(cache.ids[:cut], cache.keys[:cut], starts, memory_budget=cache.memory_budget, form=cache.form)
+        memory = cache.part(slice(cut), cache.chain_starts[: 1 if cut else 0])
         device = self.emb.weight.device
         if cut:
             state = replace(
                 state,
                 previous_id=cache.ids[cut - 1 : cut].to(device),
-                previous_key=cache.keys[cut - 1 : cut].to(device),
+                previous_key=cache.part(slice(cut - 1, cut), cache.chain_starts[:0]).keys.to(device),
             )
         ids = cache.ids[cut:].unsqueeze(0).to(device)
-        keys = cache.keys[cut:].unsqueeze(0).to(device)
+        keys = cache.part(slice(cut, None), cache.chain_starts[:0]).keys.unsqueeze(0).to(device)
         x = tail.unsqueeze(0).to(device=device, dtype=self.emb.weight.dtype)
         _, state = self._upper_half(x, self.embed(ids), ids, keys, state, memory, None)
         return state, memory
