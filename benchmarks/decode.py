@@ -49,15 +49,15 @@ from gfqa.model.key_cache import rounded
 SIZES = {"D512": (512, 12), "D768": (768, 12), "D2048": (2048, 24)}
 LENGTHS = [4_000, 100_000, 1_000_000, 10_000_000]
 FORMS: dict[str, tuple[Any, dict[str, torch.dtype]]] = {
-    "int8 keys, bf16 values": (sorted_memory, {}),
-    "int8 keys, int8 values": (sorted_memory, {"value_dtype": torch.int8}),
+    "int8 keys, int8 values": (sorted_memory, {}),
+    "int8 keys, bf16 values": (sorted_memory, {"value_dtype": torch.bfloat16}),
     "latent, bf16 values": (latent_memory, {}),
     "latent, int8 values": (latent_memory, {"value_dtype": torch.int8}),
-    "bf16 keys, bf16 values": (sorted_memory, {"key_dtype": torch.bfloat16}),
+    "bf16 keys, bf16 values": (sorted_memory, {"key_dtype": torch.bfloat16, "value_dtype": torch.bfloat16}),
 }
 SECTIONS = ("equality", "attention", "latent", "rows", "step", "first", "load", "peers", "settings", "build", "sweep")
 QUICK = set(SECTIONS) - {"rows", "build", "sweep"}
-QUICK_FORMS = ("int8 keys, bf16 values", "int8 keys, int8 values", "latent, int8 values")
+QUICK_FORMS = ("int8 keys, int8 values", "int8 keys, bf16 values", "latent, int8 values")
 STEPS: dict[str, dict[str, Any]] = {
     "fused": {},
     "fused, early launches": {"early": True},

@@ -8,7 +8,7 @@ Manners as in `triton_kernels`.
 import triton
 import triton.language as tl
 
-from gfqa.kernels.decode_step.triton_kernels import begin, head_share, matrix, normed, tanh, times, vector
+from gfqa.kernels.decode_step.triton_kernels import ask_for, begin, head_share, matrix, normed, tanh, times, vector
 from gfqa.kernels.wkv6.triton_tiles import one_minus_exp
 
 
@@ -60,6 +60,9 @@ def mixed_input(
         gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
         w1 += number * INNER * C
         w2 += number * INNER * C
+        for start in tl.static_range(0, INNER, LINES):
+            ask_for(w1 + start * C, (INNER - start) * C, LINES * BLOCK // 64, EARLY)
+            ask_for(w2 + start * C, (INNER - start) * C, LINES * BLOCK // 64, EARLY)
         begin(EARLY)
         now = normed(vector(x, C, BLOCK), gain, offset, eps, C, BLOCK)
         change = vector(shift, C, BLOCK) - now

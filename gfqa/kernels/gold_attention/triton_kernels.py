@@ -61,6 +61,16 @@ def _value_rows(values, scales, offsets, first, row, count, start, limit, N: tl.
 
 
 @triton.jit
+def widened(tile):
+    """A tile of values in float32; bytes become the low bits of 2^23 + 128 + code, which takes no slow conversion."""
+    if tile.dtype == tl.int8:
+        bits = tile.to(tl.uint8, bitcast=True).to(tl.int32) ^ 0x4B000080
+        return bits.to(tl.float32, bitcast=True) - 8388736.0
+    else:
+        return tile.to(tl.float32)
+
+
+@triton.jit
 def _add_one(out, reached, tile, scale, begin, end):
     """out [ROWS, N] plus the values of ROWS bigrams, as `_value_rows` gives them, each times its tokens' weights.
 
@@ -68,7 +78,7 @@ def _add_one(out, reached, tile, scale, begin, end):
     """
     before = tl.where(begin > 0, tl.gather(reached, tl.maximum(begin, 1) - 1, 0), 0.0)
     summed = (tl.gather(reached, tl.maximum(end, 1) - 1, 0) - before) * scale
-    return out + summed[:, None] * tile.to(tl.float32)
+    return out + summed[:, None] * widened(tile)
 
 
 @triton.jit
