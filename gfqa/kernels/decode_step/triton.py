@@ -23,9 +23,10 @@ class Launch:
 
     tile: numbers of a program's tile at most; warps: of a program; spread: programs wanted, so that short matrices fill the
     chip too; lines: rows of a low-rank matrix read at once; early: start a launch before the one ahead has ended.
-    mix_tile, mix_warps, mix_spread, mix_lines: the same where every program makes a low-rank mix itself, which asks for fewer
-    and larger ones; mix_registers: of a thread at most, so that a program begun early fits beside two of the launch before.
-    mix_apart: from this width on, the mix has two launches of its own: it would be most of what is read.
+    mix_tile, mix_warps, mix_spread, mix_lines: the same where every program makes its low-rank mix, or adds the heads' shares
+    up, which asks for fewer and larger ones; mix_registers: of a thread at most, so that a program begun early fits beside two
+    of the launch before.
+    mix_apart: from this width on, that has launches of its own: it would be most of what is read.
     """
 
     tile: int = 16384
@@ -88,12 +89,18 @@ def channel_keys(x, parts, stats, folded, shift, norm, mixes, matrices, moving, 
     """See `reference.channel_keys`."""
     weight, bias, eps = norm
     c, f, heads = len(x), len(hidden), len(parts)
-    rows = _rows(f + c, c)
+    ready = c >= LAUNCH.mix_apart
+    *of_norm, output_eps = folded or (x, x, 0.0)
+    output = {"C": c, "HEADS": heads, "HEAD_BLOCK": _block(heads), "NORM": folded is not None}
+    if ready:
+        _run(kernels.gather_kernel, (triton.cdiv(c, 128),), x, x, parts, stats, *of_norm, middle, output_eps,
+             COLUMNS=128, **output)  # fmt: skip
+    rows, options = _mixing_rows(f + c, c)
     grid = triton.cdiv(f, rows) + triton.cdiv(c, rows) + (heads if moving else 0)
     _run(
-        kernels.channel_keys_kernel, (grid,), x, x, parts, stats, *(folded or (x, x, 0.0))[:2], shift, weight, bias,
-        *mixes, *matrices, *(moving or (x, x)), middle, z, hidden, gate, folded[2] if folded else 0.0, eps,
-        C=c, F=f, HEADS=heads, HEAD_BLOCK=_block(heads), BLOCK=_block(c), ROWS=rows, NORM=folded is not None,
+        kernels.channel_keys_kernel, (grid,), x, x, parts, stats, *of_norm, shift, weight, bias, *mixes, *matrices,
+        *(moving or (x, x)), middle, z, hidden, gate, output_eps, eps, F=f, BLOCK=_block(c), ROWS=rows, READY=ready,
+        **output, **options,
     )  # fmt: skip
 
 
@@ -247,7 +254,7 @@ def _rows(n_rows, n_columns):
 
 
 def _mixing_rows(n_rows, n_columns):
-    """(rows, options) of a program that makes its low-rank mix itself, or finds it ready."""
+    """(rows, options) of a program that makes its input itself, or finds it ready."""
     if n_columns >= LAUNCH.mix_apart:
         return _rows(n_rows, n_columns), {}
     options = {"num_warps": LAUNCH.mix_warps, "maxnreg": LAUNCH.mix_registers}
