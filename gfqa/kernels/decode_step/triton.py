@@ -189,7 +189,7 @@ def gold_scan(raw, norm, scale, own, length, memory, logits):
         outs, _or(logits, raw), size, values.shape[1], tiles, own_tiles, own_parts, parts, own.stride(0),
         attention.logit_factor(n), eps, C=c, N=n, BLOCK=_block(c), OWN_TILE=attention.OWN_TILE, TILE=launch.tile,
         VALUE_ROWS=launch.value_rows, KEY_SCALES=memory.key_scales is not None,
-        VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8,
+        VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8 and n >= 32,
         KEYS_FIRST=launch.keys_first, AHEAD=launch.ahead, MASS=logits is not None, SCALED=scale is not None,
         num_warps=launch.warps, num_stages=launch.stages,
     )  # fmt: skip
