@@ -23,8 +23,10 @@ class Launch:
 
     tile: numbers of a program's tile at most; warps: of a program; spread: programs wanted, so that short matrices fill the
     chip too; lines: rows of a low-rank matrix read at once; early: start a launch before the one ahead has ended.
-    mix_tile, mix_warps, mix_spread, mix_lines: the same where every program makes a low-rank mix itself, which asks for fewer
-    and larger ones. mix_apart: from this width on, the mix has two launches of its own: it would be most of what is read.
+    mix_tile, mix_warps, mix_spread, mix_lines: the same where every program makes its low-rank mix, or adds the heads' shares
+    up, which asks for fewer and larger ones; mix_registers: of a thread at most, so that a program begun early fits beside two
+    of the launch before.
+    mix_apart: from this width on, that has launches of its own: it would be most of what is read.
     """
 
     tile: int = 16384
@@ -36,6 +38,7 @@ class Launch:
     mix_warps: int = 8
     mix_spread: int = 96
     mix_lines: int = 16
+    mix_registers: int = 160
     mix_apart: int = 1024
 
 
@@ -57,13 +60,13 @@ def finch_products(x, shift, norm, mix, w1, mixes, w2, matrices, order, z, out):
     c, a = len(x), len(matrices[4])
     b = 0 if matrices[5] is None else len(matrices[5])
     mixed = _mixed(x, shift, norm, mix, w1, mixes, w2, z)
-    rows, warps = _mixing_rows(4 * c, c)
+    rows, options = _mixing_rows(4 * c, c)
     grid = 4 * triton.cdiv(c, rows) + triton.cdiv(a, rows) + triton.cdiv(b, rows)
     last = matrices[4] if matrices[5] is None else matrices[5]
     _run(
         finch.finch_products_kernel, (grid,), x, x, shift, weight, bias, mix, w1, mixes, w2, *matrices[:5], last, mixed, z,
         out, eps, a, b, MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
-        C=c, INNER=w2.shape[1], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.mix_lines, READY=mixed is not x, num_warps=warps,
+        C=c, INNER=w2.shape[1], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.mix_lines, READY=mixed is not x, **options,
     )  # fmt: skip
 
 
@@ -86,12 +89,18 @@ def channel_keys(x, parts, stats, folded, shift, norm, mixes, matrices, moving, 
     """See `reference.channel_keys`."""
     weight, bias, eps = norm
     c, f, heads = len(x), len(hidden), len(parts)
-    rows = _rows(f + c, c)
+    ready = c >= LAUNCH.mix_apart
+    *of_norm, output_eps = folded or (x, x, 0.0)
+    output = {"C": c, "HEADS": heads, "HEAD_BLOCK": _block(heads), "NORM": folded is not None}
+    if ready:
+        _run(kernels.gather_kernel, (triton.cdiv(c, 128),), x, x, parts, stats, *of_norm, middle, output_eps,
+             COLUMNS=128, **output)  # fmt: skip
+    rows, options = _mixing_rows(f + c, c)
     grid = triton.cdiv(f, rows) + triton.cdiv(c, rows) + (heads if moving else 0)
     _run(
-        kernels.channel_keys_kernel, (grid,), x, x, parts, stats, *(folded or (x, x, 0.0))[:2], shift, weight, bias,
-        *mixes, *matrices, *(moving or (x, x)), middle, z, hidden, gate, folded[2] if folded else 0.0, eps,
-        C=c, F=f, HEADS=heads, HEAD_BLOCK=_block(heads), BLOCK=_block(c), ROWS=rows, NORM=folded is not None,
+        kernels.channel_keys_kernel, (grid,), x, x, parts, stats, *of_norm, shift, weight, bias, *mixes, *matrices,
+        *(moving or (x, x)), middle, z, hidden, gate, output_eps, eps, F=f, BLOCK=_block(c), ROWS=rows, READY=ready,
+        **output, **options,
     )  # fmt: skip
 
 
@@ -147,10 +156,10 @@ def query(x, shift, norm, mix, w1, mix_q, w2, w, z, raw):
     weight, bias, eps = norm
     c = len(x)
     mixed = _mixed(x, shift, norm, mix, w1, mix_q.view(1, c), w2.view(1, -1, c), z)
-    rows, warps = _mixing_rows(c, c)
+    rows, options = _mixing_rows(c, c)
     _run(
         gold.query_kernel, (triton.cdiv(c, rows),), x, x, shift, weight, bias, mix, w1, mix_q, w2, w, mixed, z, raw, eps,
-        C=c, INNER=len(w2), BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.mix_lines, READY=mixed is not x, num_warps=warps,
+        C=c, INNER=len(w2), BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.mix_lines, READY=mixed is not x, **options,
     )  # fmt: skip
 
 
@@ -180,7 +189,7 @@ def gold_scan(raw, norm, scale, own, length, memory, logits):
         outs, _or(logits, raw), size, values.shape[1], tiles, own_tiles, own_parts, parts, own.stride(0),
         attention.logit_factor(n), eps, C=c, N=n, BLOCK=_block(c), OWN_TILE=attention.OWN_TILE, TILE=launch.tile,
         VALUE_ROWS=launch.value_rows, KEY_SCALES=memory.key_scales is not None,
-        VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8,
+        VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8 and n >= 32,
         KEYS_FIRST=launch.keys_first, AHEAD=launch.ahead, MASS=logits is not None, SCALED=scale is not None,
         num_warps=launch.warps, num_stages=launch.stages,
     )  # fmt: skip
@@ -222,10 +231,10 @@ def _mixed(x, shift, norm, mix, w1, mixes, w2, z):
     return mixed
 
 
-def _run(kernel, grid, where, *arguments, num_warps=None, num_stages=3, **constants):
+def _run(kernel, grid, where, *arguments, num_warps=None, num_stages=3, maxnreg=None, **constants):
     early = LAUNCH.early and where.is_cuda
     options = {"launch_pdl": True} if early else {}
-    options |= {"num_warps": num_warps or LAUNCH.warps, "num_stages": num_stages}
+    options |= {"num_warps": num_warps or LAUNCH.warps, "num_stages": num_stages, "maxnreg": maxnreg}
     with torch.cuda.device_of(where):
         kernel[grid](*arguments, **constants, EARLY=early, **options)
 
@@ -245,10 +254,11 @@ def _rows(n_rows, n_columns):
 
 
 def _mixing_rows(n_rows, n_columns):
-    """(rows, warps) of a program that makes its low-rank mix itself, or finds it ready."""
+    """(rows, options) of a program that makes its input itself, or finds it ready."""
     if n_columns >= LAUNCH.mix_apart:
-        return _rows(n_rows, n_columns), LAUNCH.warps
-    return _power(n_rows // LAUNCH.mix_spread, LAUNCH.mix_tile // _block(n_columns)), LAUNCH.mix_warps
+        return _rows(n_rows, n_columns), {}
+    options = {"num_warps": LAUNCH.mix_warps, "maxnreg": LAUNCH.mix_registers}
+    return _power(n_rows // LAUNCH.mix_spread, LAUNCH.mix_tile // _block(n_columns)), options
 
 
 def _power(wanted, most):

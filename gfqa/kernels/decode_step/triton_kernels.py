@@ -121,13 +121,14 @@ def head_share(out, tile, gain, parts, stats, head, row, C: tl.constexpr, N: tl.
 
 @triton.jit
 def gathered(
-    x, parts, stats, of_gain, of_bias, eps, C: tl.constexpr, HEADS: tl.constexpr, BLOCK: tl.constexpr,
-    NORM: tl.constexpr, HEAD_BLOCK: tl.constexpr,
+    x, parts, stats, of_gain, of_bias, eps, column, C: tl.constexpr, HEADS: tl.constexpr, NORM: tl.constexpr,
+    HEAD_BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """x [C] plus an output matrix's product, all heads' shares in order; NORM: that of a layer norm over all of C."""
-    found = tl.zeros([BLOCK], tl.float32)
-    for head in tl.static_range(0, HEADS):
-        found += vector(parts + head * C, C, BLOCK)
+    """x plus an output matrix's product, all heads' shares in order, at some columns; NORM: that of a layer norm of [C]."""
+    inside = column < C
+    found = tl.load(parts + column, mask=inside, other=0.0)
+    for head in tl.static_range(1, HEADS):
+        found += tl.load(parts + head * C + column, mask=inside, other=0.0)
     if NORM:
         # W ((y - m) / d * gain + bias) = (W (gain y) - m W gain) / d + W bias
         head = tl.arange(0, HEAD_BLOCK)
@@ -137,8 +138,21 @@ def gathered(
         apart = tl.where(known, mean - middle, 0.0)
         squares = tl.load(stats + 2 * head + 1, mask=known, other=0.0) + apart * apart * (C // HEADS)
         scale = tl.rsqrt(tl.sum(squares, 0) / C + eps)
-        found = (found - middle * vector(of_gain, C, BLOCK)) * scale + vector(of_bias, C, BLOCK)
-    return vector(x, C, BLOCK) + found
+        found = (found - middle * tl.load(of_gain + column, mask=inside, other=0.0)) * scale
+        found += tl.load(of_bias + column, mask=inside, other=0.0)
+    return tl.load(x + column, mask=inside, other=0.0) + found
+
+
+@triton.jit
+def gather_kernel(
+    x, parts, stats, of_gain, of_bias, middle, eps, C: tl.constexpr, HEADS: tl.constexpr, NORM: tl.constexpr,
+    HEAD_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """`gathered` in a launch of its own."""
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    begin(EARLY)
+    now = gathered(x, parts, stats, of_gain, of_bias, eps, column, C, HEADS, NORM, HEAD_BLOCK)
+    tl.store(middle + column, now, mask=column < C)
 
 
 @triton.jit
@@ -155,7 +169,7 @@ def move_state(state, moved, head, C: tl.constexpr, N: tl.constexpr):
 def channel_keys_kernel(
     x, parts, stats, of_gain, of_bias, shift, weight, bias, mix_k, mix_r, w_k, w_r, state, moved, middle, z, hidden, gate,
     output_eps, eps, C: tl.constexpr, F: tl.constexpr, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr,
-    BLOCK: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr, EARLY: tl.constexpr,
+    BLOCK: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.channel_keys`. Programs: F / ROWS for keys, C / ROWS for the gate, then the heads whose state moves."""
     blocks: tl.constexpr = (F + ROWS - 1) // ROWS
@@ -172,9 +186,12 @@ def channel_keys_kernel(
         tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mix, C, BLOCK)
         gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
         begin(EARLY)
-        now = gathered(x, parts, stats, of_gain, of_bias, output_eps, C, HEADS, BLOCK, NORM, HEAD_BLOCK)
-        if number == 0:
-            tl.store(middle + column, now, mask=column < C)
+        if READY:
+            now = vector(middle, C, BLOCK)
+        else:
+            now = gathered(x, parts, stats, of_gain, of_bias, output_eps, column, C, HEADS, NORM, HEAD_BLOCK)
+            if number == 0:
+                tl.store(middle + column, now, mask=column < C)
         now = normed(now, gain, offset, eps, C, BLOCK)
         if number == 0:
             tl.store(z + column, now, mask=column < C)
