@@ -20,6 +20,8 @@ RMS_LAUNCH = {"TILE": 128, "num_warps": 8, "num_stages": 3}
 LAUNCH = {"TILE": 128, "num_warps": 8, "num_stages": 2}
 WIDE_LAUNCH = {**LAUNCH, "TILE": 64}
 """For heads or LoRAs of more than 64: twice the columns, so half the tokens."""
+FLOAT32_LAUNCH = {"TILE": 32, "num_warps": 8, "num_stages": 1}
+"""For a float32 model, whose operands would not fit the shared memory otherwise; it is slow, and there for comparisons."""
 RMS_COLUMNS, COLUMNS, WIDE_COLUMNS = 64, 32, 16
 """Columns worked on at once; more would not fit the registers beside the sums over the LoRA's."""
 
@@ -30,12 +32,13 @@ def inverse_rms(table: Tensor, pairs: Pairs, tokens: CompressedTokens) -> Tensor
     found = torch.empty(S, dtype=torch.float32, device=table.device)
     if S:
         operand = _operand(table)
+        launch = FLOAT32_LAUNCH if operand == torch.float32 else RMS_LAUNCH
         with torch.cuda.device_of(table):
-            kernels.inverse_rms_kernel[(triton.cdiv(S, RMS_LAUNCH["TILE"]),)](
+            kernels.inverse_rms_kernel[(triton.cdiv(S, launch["TILE"]),)](
                 table, pairs.second, tokens.bigram, tokens.order, tokens.codes, _or(tokens.scales, found),
                 _padded(tokens.w_c.t(), operand), found, S, C, tokens.codes.shape[1],
                 COLUMNS=_columns(C, RMS_COLUMNS), WIDTH=_side(tokens.codes.shape[1]), SCALED=tokens.scales is not None,
-                DTYPE=_name(operand), PRECISION=precision(), **RMS_LAUNCH,
+                DTYPE=_name(operand), PRECISION=precision(), **launch,
             )  # fmt: skip
     return found
 
@@ -65,7 +68,11 @@ def make_rows(
     if tokens is not None:
         w_c, width = _padded(tokens.w_c.t(), operand), tokens.codes.shape[1]
         given = (tokens.bigram, tokens.order, tokens.codes, tokens.scales, inverse, w_c)
-    launch, columns = (WIDE_LAUNCH, WIDE_COLUMNS) if max(N, w2.shape[0]) > 64 else (LAUNCH, COLUMNS)
+    launch, columns = LAUNCH, COLUMNS
+    if operand == torch.float32:
+        launch, columns = FLOAT32_LAUNCH, WIDE_COLUMNS
+    elif max(N, w2.shape[0]) > 64:
+        launch, columns = WIDE_LAUNCH, WIDE_COLUMNS
     with torch.cuda.device_of(table):
         kernels.rows_kernel[(triton.cdiv(n, launch["TILE"]),)](
             table, pairs.first, pairs.second, *(_or(tensor, table) for tensor in given), z, mixer.mix.float(), mix_w,

@@ -4,6 +4,8 @@ A program makes TILE tokens. C columns do not fit its registers, so it goes over
 mixture anew the second time: from a compressed key and a table's row that is less work than fetching it back. What the layer
 norm needs is known after the first time: with tau = tanh(m w1) the sum of a row is that of m + tau . (sum of w2), that of its
 squares m . m + 2 tau . (w2 m) + tau w2 w2^T tau.
+
+Numbers that differ from memory to memory are not specialised: a multiple of 16 among them would be another compilation.
 """
 
 # mypy: ignore-errors
@@ -45,7 +47,7 @@ def _matrix_block(matrix, start, C: tl.constexpr, LINES: tl.constexpr, COLUMNS: 
     return tl.load(matrix + line[:, None] * C + column[None, :])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["S"])
 def inverse_rms_kernel(
     table, second, bigram, order, codes, scales, w_c, found, S, C: tl.constexpr, width: tl.constexpr,
     TILE: tl.constexpr, COLUMNS: tl.constexpr, WIDTH: tl.constexpr, SCALED: tl.constexpr,
@@ -84,7 +86,7 @@ def _mixed(
     return now + (before - now) * part
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["S", "nothing"])
 def rows_kernel(
     table, first, second, bigram, order, codes, scales, inverse, w_c, z, mix, mix_w, w1, w2_turned, w2, gram, sums,
     gain, bias, made, made_scales, S, nothing, epsilon, C: tl.constexpr, width: tl.constexpr,
