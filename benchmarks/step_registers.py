@@ -24,6 +24,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from benchmarks.gold_registers import SPILL_LIMIT, described
+from gfqa.kernels.decode_step import FUSING
 from gfqa.kernels.decode_step import triton as form
 from gfqa.kernels.gold_attention import SortedMemory
 from gfqa.model import LanguageModel, ModelConfig, fused_step, step_attention
@@ -96,7 +97,9 @@ def recorded(
     fused_step.launches = step_attention.launches = lambda x: form  # type: ignore[assignment]
     with torch.device("meta"):
         memory = _memory(config.n_head, n, value_dtype)
-        attention = StepAttention([memory] * config.n_gold, own, buffers.length, config.n_head, want_mass=False)
+        # Attention apart is none of these launches.
+        apart = None if FUSING.gold else lambda q, *given, **options: (q, q, q)
+        attention = StepAttention([memory] * config.n_gold, own, buffers.length, config.n_head, False, apart)
         fused_step.FusedStep(model, buffers, attention, len(memory))()
     return calls
 
@@ -104,7 +107,7 @@ def recorded(
 def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any], early: bool) -> Any:
     """One launch for compute capability 9.0; pointers are multiples of 16, and so are numbers that are."""
     options = {name: constants.pop(name) for name in ("num_warps", "num_stages", "maxnreg")} | {"launch_pdl": early}
-    constants["EARLY"] = early
+    constants["EARLY"] = 2 * early
     names = [name for name in kernel.arg_names if name not in constants]
     varying = {
         kernel.params[place].name for place in range(len(kernel.params)) if kernel.params[place].do_not_specialize

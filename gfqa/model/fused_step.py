@@ -1,6 +1,7 @@
 """The decode step of one token as few fused launches (`gfqa.kernels.decode_step`), on the buffers of a `DecodeStep`.
 
-Four launches a Finch block, five a GOLD block over a memory with keys, and six besides: with D768's 8 and 4 blocks, 58.
+With all of `FUSING`, four launches a Finch block, five a GOLD block over a memory with keys, and six besides: with D768's 8 and
+4 blocks, 58. With none, six, nine and six: 90.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gfqa.kernels.decode_step import launches
+from gfqa.kernels.decode_step import FUSING, launches
 from gfqa.model.config import ModelConfig
 from gfqa.model.language_model import LanguageModel
 from gfqa.model.state import BlockState
@@ -57,8 +58,8 @@ class FusedStep:
             return torch.zeros(shape, dtype=like, device=weight.device)
 
         c, heads, layers = config.n_embd, config.n_head, config.n_gold
-        self._x, self._middle, self._e, self._z, self._gate, self._raw = (vector(c) for _ in range(6))
-        self._o_before, self._kappa_before = (vector(c, like=weight.dtype) for _ in range(2))
+        self._x, self._middle, self._e, self._z, self._y, self._gate, self._raw = (vector(c) for _ in range(7))
+        self._o_before, self._kappa_before, self._q = (vector(c, like=weight.dtype) for _ in range(3))
         self._parts, self._stats, self._moved = vector(heads, c), vector(heads, 2), vector(3, c)
         self._totals = vector(heads)
         self._products = vector(4 * c + config.lora.decay + config.lora.value2)
@@ -105,17 +106,23 @@ class FusedStep:
 
     def _finch(self, run: Any, finch: Finch, state: BlockState) -> None:
         assert state.wkv is not None and state.att_shift is not None  # noqa: PT018
-        shift = state.att_shift[0]
+        shift, wkv = state.att_shift[0], state.wkv[0]
         n = 4 * len(self._x) + sum(len(matrix) for matrix in finch.matrices[4:] if matrix is not None)
+        products = self._products[:n]
         run.finch_products(
             self._x, shift, finch.norm, finch.mix, finch.w1, finch.mixes, finch.w2, finch.matrices, finch.order, self._z,
-            self._products[:n],
+            products,
         )  # fmt: skip
-        run.finch_output(
-            self._products[:n], finch.inner, finch.bias, finch.bonus, finch.norm_x, state.wkv[0], self._z, shift,
-            finch.output, finch.floor, finch.second, self._moved, self._parts, self._stats,
-        )  # fmt: skip
-        self._channels(run, finch.folded, finch.mixing, state, (state.wkv[0], self._moved))
+        given = (products, finch.inner, finch.bias, finch.bonus, finch.norm_x, wkv, self._z, shift)
+        if FUSING.out:
+            run.finch_output(
+                *given, finch.output, finch.floor, finch.second, self._moved, self._parts, self._stats
+            )  # fmt: skip
+            self._channels(run, True, finch.folded, finch.mixing, state, (wkv, self._moved))
+        else:
+            run.finch_state(*given, self._y, finch.floor, finch.second)
+            run.project(self._y, finch.norm_x if finch.second else None, finch.output, self._x)
+            self._channels(run, False, None, finch.mixing, state, None)
 
     def _gold(self, run: Any, number: int, gold: Gold, state: BlockState) -> None:
         assert state.att_shift is not None
@@ -123,20 +130,35 @@ class FusedStep:
         run.query(
             self._x, shift, gold.norm, gold.mix, gold.w1, gold.mix_q, gold.w2, gold.query, self._z, self._raw
         )  # fmt: skip
-        partials = self._attention.partials(number, self._raw, gold.norm_q, self._scale)
-        run.gold_output(
-            partials, gold.gain, gold.output, self._z, shift, self._parts, self._stats, self._totals
-        )  # fmt: skip
-        self._attention.settle(number, self._totals)
-        self._channels(run, gold.folded, gold.mixing, state, None)
+        if FUSING.gold:
+            partials = self._attention.partials(number, self._raw, gold.norm_q, self._scale)
+            run.gold_output(
+                partials, gold.norm_x[0], gold.output, self._z, shift, self._parts, self._stats, self._totals
+            )  # fmt: skip
+            self._attention.settle(number, self._totals)
+            self._channels(run, True, gold.folded, gold.mixing, state, None)
+        else:
+            run.query_norm(self._raw, gold.norm_q, self._scale, self._q, self._z, shift)
+            out = self._attention(number, self._q.view(1, len(self._totals), 1, -1))
+            run.project(out.reshape(-1), gold.norm_x, gold.output, self._x)
+            self._channels(run, False, None, gold.mixing, state, None)
 
     def _channels(
-        self, run: Any, folded: Norm | None, mixing: Mixing, state: BlockState, moving: tuple[Tensor, Tensor] | None
+        self,
+        run: Any,
+        shares: bool,
+        folded: Norm | None,
+        mixing: Mixing,
+        state: BlockState,
+        moving: tuple[Tensor, Tensor] | None,
     ) -> None:
+        """shares: the heads' shares of what the block before adds to x are still to be added."""
         assert state.ffn_shift is not None
-        shift = state.ffn_shift[0]
+        shift, parts, stats, middle = state.ffn_shift[0], None, None, self._x
+        if shares:
+            parts, stats, middle = self._parts, self._stats, self._middle
         run.channel_keys(
-            self._x, self._parts, self._stats, folded, shift, mixing.norm, mixing.mixes, mixing.matrices, moving,
-            self._middle, self._z, self._hidden, self._gate,
+            self._x, parts, stats, folded, shift, mixing.norm, mixing.mixes, mixing.matrices, moving,
+            middle, self._z, self._hidden, self._gate,
         )  # fmt: skip
-        run.channel_values(self._hidden, self._gate, mixing.value, self._middle, self._z, self._x, shift)
+        run.channel_values(self._hidden, self._gate, mixing.value, middle, self._z, self._x, shift)

@@ -98,7 +98,7 @@ class Gold:
     w2: Tensor
     query: Tensor
     norm_q: Norm
-    gain: Tensor
+    norm_x: Norm
     output: Tensor
     folded: Norm
     mixing: Mixing
@@ -114,7 +114,7 @@ class Gold:
             w2=att.time_maa_q_w2,
             query=att.query.weight,
             norm_q=layer_norm(att.ln_q),
-            gain=att.ln_x.weight,
+            norm_x=layer_norm(att.ln_x),
             output=att.output.weight,
             folded=_folded(att),
             mixing=Mixing.of(block),

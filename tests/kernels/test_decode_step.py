@@ -15,7 +15,7 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
-from gfqa.kernels.decode_step import launches, reference, triton
+from gfqa.kernels.decode_step import FUSING, launches, reference, triton
 from gfqa.kernels.gold_attention.reference import LayerMemory
 from gfqa.kernels.gold_attention.triton_memory import sort_memory
 from gfqa.kernels.testing import relative_error
@@ -81,6 +81,24 @@ def gated_output(d: Draw, c: int, n: int) -> list[Any]:
             d.w(c, c), None, False, d.out(3, c), d.out(c // n, c), d.out(c // n, 2)]  # fmt: skip
 
 
+def finch_state(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(4 * c + 22), (d.w(12, c), d.w(10, c)), d.f(c), d.f(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
+            d.out(c), -1.0, True]  # fmt: skip
+
+
+def gated_state(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(4 * c + 12), (d.w(12, c), None), d.f(c), d.w(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
+            d.out(c), None, False]  # fmt: skip
+
+
+def project(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.w(c) if n == c // 2 else d.f(c), d.norm(c), d.w(c, c), d.f(c)]
+
+
+def project_plain(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(c), None, d.w(c, c), d.f(c)]
+
+
 def channel_keys(d: Draw, c: int, n: int) -> list[Any]:
     heads = c // n
     folded, moving = (d.f(c), d.f(c), EPS), (d.f(heads, n, n), d.f(3, c))
@@ -91,6 +109,13 @@ def channel_keys(d: Draw, c: int, n: int) -> list[Any]:
 def channel_keys_alone(d: Draw, c: int, n: int) -> list[Any]:
     given = channel_keys(d, c, n)
     given[3] = given[8] = None
+    return given
+
+
+def channel_keys_added(d: Draw, c: int, n: int) -> list[Any]:
+    given = channel_keys(d, c, n)
+    given[1] = given[2] = given[3] = given[8] = None
+    given[9] = given[0]
     return given
 
 
@@ -139,14 +164,18 @@ def logits(d: Draw, c: int, n: int) -> list[Any]:
 CASES: dict[str, Callable[[Draw, int, int], list[Any]]] = {
     case.__name__: case
     for case in (
-        embed, finch_products, gated_products, finch_output, gated_output, channel_keys, channel_keys_alone,
-        channel_values, cache_key, decompress, own_mixed, own_rows, query, query_norm, gold_output, logits,
+        embed, finch_products, gated_products, finch_state, gated_state, project, project_plain, finch_output,
+        gated_output, channel_keys, channel_keys_alone, channel_keys_added, channel_values, cache_key,
+        decompress, own_mixed, own_rows, query, query_norm, gold_output, logits,
     )
 }  # fmt: skip
 NAMES = {
     "gated_products": "finch_products",
     "gated_output": "finch_output",
+    "gated_state": "finch_state",
+    "project_plain": "project",
     "channel_keys_alone": "channel_keys",
+    "channel_keys_added": "channel_keys",
 }
 
 
@@ -171,7 +200,9 @@ def test_agrees(case: str, dtype: torch.dtype, size: tuple[int, int], tile: int,
     monkeypatch.setattr(triton.LAUNCH, "tile", tile)
     monkeypatch.setattr(triton.LAUNCH, "mix_tile", tile)
     monkeypatch.setattr(triton.LAUNCH, "spread", 5)
+    monkeypatch.setattr(triton.LAUNCH, "low_spread", 5)
     monkeypatch.setattr(triton.LAUNCH, "mix_spread", 5)
+    monkeypatch.setattr(triton.LAUNCH, "sum_spread", 5)
     monkeypatch.setattr(triton.LAUNCH, "mix_apart", 40)
     given = CASES[case](Draw(dtype), *size)
     name = NAMES.get(case, case)
@@ -220,6 +251,18 @@ def test_scan_agrees(own: int, room: int, tokens: int, size: tuple[int, int], st
     given[2] = None
     peaks, _, _ = triton.gold_scan(*given, None)
     assert peaks.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["finch_products", "query"])
+def test_products_with_their_mix_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton.LAUNCH, "low_spread", 5)
+    monkeypatch.setattr(FUSING, "mix" if name == "finch_products" else "query", False)
+    given = CASES[name](Draw(torch.bfloat16), 48, 16)
+    expected, found = ([copied(value) for value in given] for _ in range(2))
+    getattr(reference, name)(*expected)
+    getattr(triton, name)(*found)
+    for theirs, ours in zip(flat(expected), flat(found), strict=True):
+        assert relative_error(ours.float(), theirs.float()) < 1e-5
 
 
 def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:

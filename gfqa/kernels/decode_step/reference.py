@@ -84,6 +84,51 @@ def finch_products(
     out.copy_(torch.cat(parts))
 
 
+def finch_state(
+    products: Tensor,
+    w2: tuple[Tensor, Tensor | None],
+    bias: Tensor,
+    bonus: Tensor,
+    norm: Norm,
+    state: Tensor,
+    z: Tensor,
+    shift: Tensor,
+    y: Tensor,
+    floor: float | None,
+    scale_keys: bool,
+) -> None:
+    """One step of the recurrence: state [H, N, N] float32, shift gets z, y [C].
+
+    products: as `finch_products` leaves them. w2: [a, C] of the decay, which is added to bias [C]; [b, C] of the second value,
+    which with the fourth is added to y (Finch-C2), or None: then keys have a bonus [C], and y goes through the norm, head by
+    head, and the fourth's gate (Finch).
+    """
+    heads, n = state.shape[:2]
+    c = heads * n
+    r, k, v, fourth = products[: 4 * c].view(4, heads, n)
+    inside = products[4 * c :]
+    a = w2[0].shape[0]
+    decays = log_decay(bias.float() + inside[:a] @ w2[0].float(), floor).view(heads, n)
+    if scale_keys:
+        k = k * -torch.expm1(decays)
+    read = state
+    if w2[1] is None:
+        read = state + (bonus.float().view(heads, n) * k).unsqueeze(1) * v.unsqueeze(2)
+    out = (read * r.unsqueeze(1)).sum(-1)
+    state.copy_(state * torch.exp(decays).unsqueeze(1) + k.unsqueeze(1) * v.unsqueeze(2))
+    if w2[1] is None:
+        normed = F.group_norm(out.view(1, c), heads, norm[0].float(), norm[1].float(), norm[2])
+        y.copy_(normed[0] * F.silu(fourth.reshape(c)))
+    else:
+        y.copy_((out + fourth).view(c) + inside[a:] @ w2[1].float())
+    shift.copy_(z)
+
+
+def project(y: Tensor, norm: Norm | None, w: Tensor, x: Tensor) -> None:
+    """x += w [C, C] times the norm of y [C] (any float type), or y itself."""
+    x += w.float() @ (y.float() if norm is None else layer_norm(y, norm))
+
+
 def finch_output(
     products: Tensor,
     w2: tuple[Tensor, Tensor | None],
@@ -131,8 +176,8 @@ def finch_output(
 
 def channel_keys(
     x: Tensor,
-    parts: Tensor,
-    stats: Tensor,
+    parts: Tensor | None,
+    stats: Tensor | None,
     folded: Folded | None,
     shift: Tensor,
     norm: Norm,
@@ -145,24 +190,32 @@ def channel_keys(
     gate: Tensor,
 ) -> None:
     """middle [C]: x plus what the output matrix gives, of which parts and stats are the heads' shares, `folded` its norm.
+    Without parts x has it already, and middle is not written.
 
     z: norm of that; hidden [F]: square of relu of the first matrix [F, C], gate [C]: sigmoid of the second [C, C], times z
     mixed with the shift by the first and the second of `mixes` [C]. moving: a state and what moves it, see `finch_output`.
     """
-    found, c, heads = parts.sum(0), len(x), len(parts)
-    if folded is not None:
+    c = len(x)
+    if parts is None or stats is None:
+        found = torch.zeros_like(x)
+    else:
+        found = parts.sum(0)
+    if folded is not None and stats is not None:
+        heads = len(stats)
         mean = stats[:, 0].mean()
         squares = stats[:, 1].sum() + (c // heads) * (stats[:, 0] - mean).square().sum()
         found = (found - mean * folded[0]) * torch.rsqrt(squares / c + folded[2]) + folded[1]
-    middle.copy_(x + found)
-    z.copy_(layer_norm(middle, norm))
+    now = x + found
+    if parts is not None:
+        middle.copy_(now)
+    z.copy_(layer_norm(now, norm))
     key, receptance = (
         matrix.float() @ torch.lerp(z, shift.float(), mix.float()) for matrix, mix in zip(matrices, mixes, strict=True)
     )
     hidden.copy_(torch.relu(key).square())
     gate.copy_(torch.sigmoid(receptance))
     if moving is not None:
-        state, (factor, k, v) = moving[0], moving[1].view(3, heads, -1)
+        state, (factor, k, v) = moving[0], moving[1].view(3, len(moving[0]), -1)
         state.copy_(state * factor.unsqueeze(1) + k.unsqueeze(1) * v.unsqueeze(2))
 
 

@@ -89,10 +89,14 @@ def query(
     raw.copy_(w.float() @ mixed_inputs(x, shift, norm, mix, w1, mix_q.view(1, -1), w2.unsqueeze(0), z)[0])
 
 
-def query_norm(raw: Tensor, norm: Norm, scale: Tensor | None, q: Tensor) -> None:
-    """q [C], of any float type: the norm of raw, times scale [1]."""
+def query_norm(
+    raw: Tensor, norm: Norm, scale: Tensor | None, q: Tensor, z: Tensor | None = None, shift: Tensor | None = None
+) -> None:
+    """q [C], of any float type: the norm of raw, times scale [1]; shift, if given, gets z."""
     found = layer_norm(raw, norm)
     q.copy_(found if scale is None else found * scale)
+    if z is not None and shift is not None:
+        shift.copy_(z)
 
 
 def gold_scan(

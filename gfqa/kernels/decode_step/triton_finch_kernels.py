@@ -8,7 +8,18 @@ Manners as in `triton_kernels`.
 import triton
 import triton.language as tl
 
-from gfqa.kernels.decode_step.triton_kernels import ask_for, begin, head_share, matrix, normed, tanh, times, vector
+from gfqa.kernels.decode_step.triton_kernels import (
+    ask_for,
+    ask_for_some,
+    begin,
+    head_share,
+    low_rank,
+    matrix,
+    normed,
+    tanh,
+    times,
+    vector,
+)
 from gfqa.kernels.wkv6.triton_tiles import one_minus_exp
 
 
@@ -21,6 +32,7 @@ def shifted_low_kernel(
     row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, BLOCK)
     tile = matrix(w1, row, rows, C, C, BLOCK)
     gain, offset, share = vector(weight, C, BLOCK), vector(bias, C, BLOCK), vector(mix, C, BLOCK)
+    ask_for(shift, C, BLOCK, EARLY)
     begin(EARLY)
     now = normed(vector(x, C, BLOCK), gain, offset, eps, C, BLOCK)
     mixed = now + (vector(shift, C, BLOCK) - now) * share
@@ -47,42 +59,66 @@ def mixed_kernel(
 
 
 @triton.jit
-def mixed_input(
-    x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, number, eps, C: tl.constexpr, INNER: tl.constexpr,
-    BLOCK: tl.constexpr, LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
+def mixed_times(
+    base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, low, number, eps,
+    C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
+    INPUT: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """Row `number` of what `mixed_kernel` writes: read, where it is READY, or else computed from x, which makes z too."""
-    if READY:
+    """Rows of a matrix [limit, C] times row `number` of what `mixed_kernel` writes.
+
+    INPUT: that is there ("ready"); or it is made here from z and what `shifted_low_kernel` left ("low"); or, and z too, from
+    x ("whole"). Of "whole" the first low-rank matrix is in registers early, the second comes beside x, and the rows come last.
+    """
+    if INPUT == "ready":
+        tile = matrix(base, row, limit, C, C, BLOCK)
         begin(EARLY)
-        return vector(mixed + number * C, C, BLOCK)
+        return times(tile, vector(mixed + number * C, C, BLOCK))
+    elif INPUT == "low":
+        w2 += number * INNER * C
+        tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mixes + number * C, C, BLOCK)
+        ask_for_some(w2, tl.min(row, 0) // ROWS, C, INNER, BLOCK, 8, EARLY)
+        ask_for(shift, C, BLOCK, EARLY)
+        begin(EARLY)
+        share += low_rank(low + number * INNER, w2, C, INNER, BLOCK, LINES)
+        now = vector(z, C, BLOCK)
+        return times(tile, now + (vector(shift, C, BLOCK) - now) * share)
     else:
-        first, share = vector(mix, C, BLOCK), vector(mixes + number * C, C, BLOCK)
-        gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
         w1 += number * INNER * C
         w2 += number * INNER * C
-        for start in tl.static_range(0, INNER, LINES):
-            ask_for(w1 + start * C, (INNER - start) * C, LINES * BLOCK // 64, EARLY)
-            ask_for(w2 + start * C, (INNER - start) * C, LINES * BLOCK // 64, EARLY)
+        line = tl.arange(0, LINES)
+        first = matrix(w1, line, INNER, C, C, BLOCK)
+        ask_for(shift, C, BLOCK, EARLY)
+        begun = tl.min(row, 0)
+        ask_for_some(w2, begun // ROWS, C, INNER, BLOCK, 16, EARLY)
+        if INNER > LINES:
+            ask_for_some(w1, begun // ROWS, C, INNER, BLOCK, 16, EARLY)
+        ask_for(base + begun * C, tl.maximum(tl.minimum(limit - begun, ROWS), 1) * C, ROWS * BLOCK, EARLY)
+        gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
+        early, share = vector(mix, C, BLOCK), vector(mixes + number * C, C, BLOCK)
         begin(EARLY)
-        now = normed(vector(x, C, BLOCK), gain, offset, eps, C, BLOCK)
-        change = vector(shift, C, BLOCK) - now
-        inside = now + change * first
-        for start in tl.static_range(0, INNER, LINES):
-            line = start + tl.arange(0, LINES)
-            low = tanh(times(matrix(w1, line, INNER, C, C, BLOCK), inside))
-            share += tl.sum(matrix(w2, line, INNER, C, C, BLOCK).to(tl.float32) * low[:, None], 0)
+        now, before = vector(x, C, BLOCK), vector(shift, C, BLOCK)
+        second = matrix(w2, line, INNER, C, C, BLOCK)
+        now = normed(now, gain, offset, eps, C, BLOCK)
+        change = before - now
+        inside = now + change * early
+        inner = tanh(times(first, inside))
+        tile = matrix(base, row, limit, C, C, BLOCK)
+        share += tl.sum(second.to(tl.float32) * inner[:, None], 0)
+        for start in tl.static_range(LINES, INNER, LINES):
+            inner = tanh(times(matrix(w1, start + line, INNER, C, C, BLOCK), inside))
+            share += tl.sum(matrix(w2, start + line, INNER, C, C, BLOCK).to(tl.float32) * inner[:, None], 0)
         if tl.program_id(0) == 0:
             column = tl.arange(0, BLOCK)
             tl.store(z + column, now, mask=column < C)
-        return now + change * share
+        return times(tile, now + change * share)
 
 
 @triton.jit
 def finch_products_kernel(
-    x, shift, weight, bias, mix, w1, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, z, out, eps, rows_a, rows_b,
+    x, shift, weight, bias, mix, w1, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, z, low, out, eps, rows_a, rows_b,
     MIX_R: tl.constexpr, MIX_K: tl.constexpr, MIX_V: tl.constexpr, MIX_F: tl.constexpr, MIX_A: tl.constexpr,
     C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
-    READY: tl.constexpr, EARLY: tl.constexpr,
+    INPUT: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
     blocks: tl.constexpr = (C + ROWS - 1) // ROWS
@@ -102,15 +138,58 @@ def finch_products_kernel(
         if first >= blocks_a:
             base, which, limit, offset, first = w_b, MIX_F, rows_b, 4 * C + rows_a, first - blocks_a
     row = first * ROWS + tl.arange(0, ROWS)
-    tile = matrix(base, row, limit, C, C, BLOCK)
-    found = times(
-        tile,
-        mixed_input(
-            x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, which, eps, C, INNER, BLOCK, LINES, READY, EARLY
-        ),
-    )
+    found = mixed_times(
+        base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, low, which, eps,
+        C, INNER, BLOCK, ROWS, LINES, INPUT, EARLY,
+    )  # fmt: skip
     found = tl.where(group == 4, tanh(found), found)
     tl.store(out + offset + row, found, mask=row < limit)
+
+
+@triton.jit
+def finch_state_kernel(
+    products, w2_a, w2_b, bias, bonus, weight, offset, state, z, shift, y, eps, floor, log_floor, rows_a, rows_b,
+    C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr, FLOOR: tl.constexpr,
+    SCALE_KEYS: tl.constexpr, SECOND: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.finch_state`; a program has ROWS value channels of a head, all of them without SECOND."""
+    head = tl.program_id(0)
+    channel, own = head * N + tl.arange(0, N), tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    value = head * N + own
+    line_a, line_b = tl.arange(0, A), tl.arange(0, B)
+    tile_a = tl.load(w2_a + line_a[:, None] * C + channel[None, :], mask=(line_a < rows_a)[:, None], other=0.0)
+    decay = tl.load(bias + channel).to(tl.float32)
+    if SECOND:
+        tile_b = tl.load(w2_b + line_b[:, None] * C + value[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
+    ask_for(state + head * N * N + tl.program_id(1) * ROWS * N, ROWS * N, ROWS * N, EARLY)
+    begin(EARLY)
+    square = state + head * N * N + own[:, None] * N + tl.arange(0, N)[None, :]
+    s = tl.load(square)
+    r, k, v = tl.load(products + channel), tl.load(products + C + channel), tl.load(products + 2 * C + value)
+    low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)
+    decay += tl.sum(tile_a.to(tl.float32) * low[:, None], 0)
+    if FLOOR:
+        decay = floor * tl.sigmoid(decay - log_floor)
+    else:
+        decay = -tl.exp(decay)
+    if SCALE_KEYS:
+        k *= one_minus_exp(decay)
+    read = s
+    if not SECOND:
+        read = s + (tl.load(bonus + channel).to(tl.float32) * k)[None, :] * v[:, None]
+    out = tl.sum(read * r[None, :], 1)
+    tl.store(square, s * tl.exp(decay)[None, :] + k[None, :] * v[:, None])
+    fourth = tl.load(products + 3 * C + value)
+    if SECOND:
+        low = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
+        out += fourth + tl.sum(tile_b.to(tl.float32) * low[:, None], 0)
+    else:
+        centred = out - tl.sum(out, 0) / N
+        scale = tl.rsqrt(tl.sum(centred * centred, 0) / N + eps)
+        out = centred * scale * tl.load(weight + value).to(tl.float32) + tl.load(offset + value).to(tl.float32)
+        out *= fourth * tl.sigmoid(fourth)
+    tl.store(y + value, out)
+    tl.store(shift + value, tl.load(z + value))
 
 
 @triton.jit
@@ -130,6 +209,7 @@ def finch_output_kernel(
     gain = tl.load(weight + channel).to(tl.float32)
     if SECOND:
         tile_b = tl.load(w2_b + line_b[:, None] * C + channel[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
+    ask_for(state + head * N * N, N * N, N * N, EARLY)
     begin(EARLY)
     read = tl.load(state + head * N * N + place[:, None] * N + place[None, :])
     r, k = tl.load(products + channel), tl.load(products + C + channel)

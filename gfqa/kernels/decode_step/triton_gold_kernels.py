@@ -8,8 +8,10 @@ Manners as in `triton_kernels`.
 import triton
 import triton.language as tl
 
-from gfqa.kernels.decode_step.triton_finch_kernels import mixed_input
+from gfqa.kernels.decode_step.triton_finch_kernels import mixed_times
 from gfqa.kernels.decode_step.triton_kernels import (
+    ask_for,
+    ask_for_some,
     begin,
     head_share,
     low_rank,
@@ -41,6 +43,7 @@ def cache_key_kernel(
     elif number < blocks_a + blocks_b:
         row = (number - blocks_a) * ROWS + line
         tile = matrix(w_b, row, C, C, C + WIDTH, BLOCK)
+        ask_for(e, C, BLOCK, EARLY)
         begin(EARLY)
         tl.store(raw + row, times(tile, vector(e, C, BLOCK)), mask=row < C)
     else:
@@ -77,6 +80,7 @@ def own_mixed_kernel(
     side, column = tl.program_id(1), tl.arange(0, BLOCK)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     tile, share = matrix(w1 + side * rows * C, row, rows, C, C, BLOCK), vector(mixes + side * C, C, BLOCK)
+    ask_for_some(w2 + side * INNER * C, tl.program_id(0), C, INNER, BLOCK, 8, EARLY)
     begin(EARLY)
     share += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
     if side % 2 == 0:
@@ -99,6 +103,8 @@ def own_rows_kernel(
     """See `reference.own_rows`. A program for each layer and side: the norm needs the whole row."""
     side, column = tl.program_id(0), tl.arange(0, BLOCK)
     gain, offset = vector(weight + side * C, C, BLOCK), vector(bias + side * C, C, BLOCK)
+    for start in tl.static_range(0, INNER, LINES):
+        ask_for_some(w2 + side * INNER * C, start // LINES, C, INNER, BLOCK, LINES, EARLY)
     begin(EARLY)
     row = vector(mixed + side * C, C, BLOCK)
     row += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
@@ -108,22 +114,23 @@ def own_rows_kernel(
 
 @triton.jit
 def query_kernel(
-    x, shift, weight, bias, mix, w1, mix_q, w2, w, mixed, z, raw, eps, C: tl.constexpr, INNER: tl.constexpr,
-    BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
+    x, shift, weight, bias, mix, w1, mix_q, w2, w, mixed, z, low, raw, eps, C: tl.constexpr, INNER: tl.constexpr,
+    BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr, INPUT: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.query`."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    tile = matrix(w, row, C, C, C, BLOCK)
-    inside = mixed_input(
-        x, shift, weight, bias, mix, w1, mix_q, w2, mixed, z, 0, eps, C, INNER, BLOCK, LINES, READY, EARLY
-    )
-    tl.store(raw + row, times(tile, inside), mask=row < C)
+    found = mixed_times(
+        w, row, C, x, shift, weight, bias, mix, w1, mix_q, w2, mixed, z, low, 0, eps,
+        C, INNER, BLOCK, ROWS, LINES, INPUT, EARLY,
+    )  # fmt: skip
+    tl.store(raw + row, found, mask=row < C)
 
 
 @triton.jit
 def query_norm_kernel(
-    raw, weight, bias, scale, q, eps, C: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr, EARLY: tl.constexpr
-):
+    raw, weight, bias, scale, z, shift, q, eps, C: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr,
+    SHIFTS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
     """See `reference.query_norm`: one program."""
     column = tl.arange(0, BLOCK)
     gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
@@ -132,6 +139,8 @@ def query_norm_kernel(
     if SCALED:
         found *= tl.load(scale)
     tl.store(q + column, found, mask=column < C)
+    if SHIFTS:
+        tl.store(shift + column, tl.load(z + column, mask=column < C), mask=column < C)
 
 
 @triton.jit(do_not_specialize=["n_parts"])

@@ -2,7 +2,7 @@
 
 A layer norm or a token shift of C numbers is done again in every program, which costs less than a launch. Matrices lie row by
 row, [out, in]; vectors between launches are float32. Each kernel loads its weights first and only then waits for the launch
-before it (`begin`): with EARLY it is started while that one still runs.
+before it (`begin`): with EARLY it is started while that one still runs. With EARLY of 2 it also asks for what it reads later.
 """
 
 # mypy: ignore-errors
@@ -21,13 +21,26 @@ def begin(EARLY: tl.constexpr):
 
 
 @triton.jit
-def ask_for(base, n, LINES: tl.constexpr, EARLY: tl.constexpr):
-    """Before `begin`: bring n numbers of two bytes, LINES times 128 bytes at most, to L2; there is no register for them yet."""
-    if EARLY:
-        place = base + tl.minimum(64 * tl.arange(0, LINES), n - 1)
+def ask_for(base, n, SIZE: tl.constexpr, EARLY: tl.constexpr):
+    """Before `begin`: bring n numbers to L2, SIZE (a power of two) at most, for which there is no register yet."""
+    if EARLY == 2:
+        line: tl.constexpr = 1024 // base.dtype.element_ty.primitive_bitwidth
+        place = base + tl.minimum(line * tl.arange(0, SIZE // line if line < SIZE else 1), n - 1)
         tl.inline_asm_elementwise(
             "{ prefetch.global.L2 [$1]; mov.u32 $0, 0; }", "=r,l", [place.to(tl.int64)], tl.int32, False, 1
         )
+
+
+@triton.jit
+def ask_for_some(
+    base, number, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, LINES: tl.constexpr, EARLY: tl.constexpr
+):
+    """Before `begin`: bring LINES rows of a matrix [INNER, C], which ones by the program's number, to L2.
+
+    So a few programs that all read it bring all of it, each asking for little.
+    """
+    first = number % ((INNER + LINES - 1) // LINES) * LINES
+    ask_for(base + first * C, (INNER - first) * C, LINES * BLOCK, EARLY)
 
 
 @triton.jit
@@ -70,15 +83,18 @@ def tanh(x):
 
 @triton.jit
 def low_rank(low, base, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, LINES: tl.constexpr):
-    """low [INNER] times a matrix [INNER, C]; low is in memory, written by the launch before."""
-    column, out = tl.arange(0, BLOCK), tl.zeros([BLOCK], tl.float32)
+    """low [INNER] times a matrix [INNER, C]; low is in memory, written by the launch before.
+
+    Added up over the warps once, at the end: no read waits for another.
+    """
+    column, out = tl.arange(0, BLOCK), tl.zeros([LINES, BLOCK], tl.float32)
     for first in tl.static_range(0, INNER, LINES):
         line = first + tl.arange(0, LINES)
         share = tl.load(low + line, mask=line < INNER, other=0.0).to(tl.float32)
         mask = (line < INNER)[:, None] & (column < C)[None, :]
         rows = tl.load(base + line[:, None] * C + column[None, :], mask=mask, other=0.0)
-        out += tl.sum(rows.to(tl.float32) * share[:, None], 0)
-    return out
+        out += rows.to(tl.float32) * share[:, None]
+    return tl.sum(out, 0)
 
 
 @triton.jit
@@ -104,6 +120,23 @@ def embed_kernel(
         visible = (place + 1 + memory).to(tl.float32)
         tl.store(scale, tl.minimum(tl.maximum(tl.log(visible) * unit, 0.5), 4.0))
     tl.store(length, place + 1)
+
+
+@triton.jit
+def project_kernel(
+    y, weight, bias, w, x, eps, C: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr,
+    EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.project`."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    tile = matrix(w, row, C, C, C, BLOCK)
+    if NORM:
+        gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
+    begin(EARLY)
+    inside = vector(y, C, BLOCK)
+    if NORM:
+        inside = normed(inside, gain, offset, eps, C, BLOCK)
+    tl.store(x + row, tl.load(x + row, mask=row < C) + times(tile, inside), mask=row < C)
 
 
 @triton.jit
@@ -169,7 +202,8 @@ def move_state(state, moved, head, C: tl.constexpr, N: tl.constexpr):
 def channel_keys_kernel(
     x, parts, stats, of_gain, of_bias, shift, weight, bias, mix_k, mix_r, w_k, w_r, state, moved, middle, z, hidden, gate,
     output_eps, eps, C: tl.constexpr, F: tl.constexpr, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr,
-    BLOCK: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
+    BLOCK: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr, MOVES: tl.constexpr, READY: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.channel_keys`. Programs: F / ROWS for keys, C / ROWS for the gate, then the heads whose state moves."""
     blocks: tl.constexpr = (F + ROWS - 1) // ROWS
@@ -177,7 +211,8 @@ def channel_keys_kernel(
     number, column = tl.program_id(0), tl.arange(0, BLOCK)
     if number >= blocks + blocks_r:
         begin(EARLY)
-        move_state(state, moved, number - blocks - blocks_r, C, C // HEADS)
+        if MOVES:
+            move_state(state, moved, number - blocks - blocks_r, C, C // HEADS)
     else:
         base, mix, limit, first = w_k, mix_k, F, number
         if number >= blocks:
@@ -185,6 +220,7 @@ def channel_keys_kernel(
         row = first * ROWS + tl.arange(0, ROWS)
         tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mix, C, BLOCK)
         gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
+        ask_for(shift, C, BLOCK, EARLY)
         begin(EARLY)
         if READY:
             now = vector(middle, C, BLOCK)

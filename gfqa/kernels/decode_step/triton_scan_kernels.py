@@ -8,7 +8,7 @@ Manners as in `triton_kernels`; the scan of the memory is `gold_attention.triton
 import triton
 import triton.language as tl
 
-from gfqa.kernels.decode_step.triton_kernels import begin, vector
+from gfqa.kernels.decode_step.triton_kernels import ask_for, begin, vector
 from gfqa.kernels.gold_attention.triton_kernels import LOWEST, scan_share
 
 
@@ -62,10 +62,14 @@ def gold_scan_kernel(
     logits, S, U, tiles, own_tiles, own_parts, parts, side_stride, factor, eps,
     C: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, OWN_TILE: tl.constexpr, TILE: tl.constexpr,
     VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr,
-    KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, MASS: tl.constexpr, SCALED: tl.constexpr, EARLY: tl.constexpr,
+    KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, MASS: tl.constexpr, SCALED: tl.constexpr, SOON: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.gold_scan`. Programs of a head: shares of the own keys, then those of the memory."""
     head, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    if part >= own_parts:
+        begun = tl.minimum((part - own_parts) * tiles * TILE, S - 1)
+        ask_for(keys + (head * S + begun) * N, tl.minimum(S - begun, tiles * TILE) * N, SOON * TILE * N, EARLY)
     begin(EARLY)
     query = head_query(raw, weight, bias, scale, head, eps, C, N, BLOCK, SCALED)
     place = head * parts + part
