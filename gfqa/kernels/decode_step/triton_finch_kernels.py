@@ -34,8 +34,9 @@ def shifted_low_kernel(
     gain, offset, share = vector(weight, C, BLOCK), vector(bias, C, BLOCK), vector(mix, C, BLOCK)
     ask_for(shift, C, BLOCK, EARLY)
     begin(EARLY)
-    now = normed(vector(x, C, BLOCK), gain, offset, eps, C, BLOCK)
-    mixed = now + (vector(shift, C, BLOCK) - now) * share
+    now, before = vector(x, C, BLOCK), vector(shift, C, BLOCK)
+    now = normed(now, gain, offset, eps, C, BLOCK)
+    mixed = now + (before - now) * share
     tl.store(low + row, tanh(times(tile, mixed)), mask=row < rows)
     if tl.program_id(0) == 0:
         tl.store(z + column, now, mask=column < C)
@@ -52,9 +53,9 @@ def mixed_kernel(
     rows = tl.load(w2 + (group * INNER + line)[:, None] * C + column[None, :], mask=mask, other=0.0).to(tl.float32)
     share = tl.load(mixes + group * C + column, mask=column < C, other=0.0).to(tl.float32)
     begin(EARLY)
-    share += tl.sum(rows * tl.load(low + group * INNER + line, mask=line < INNER, other=0.0)[:, None], 0)
     now = tl.load(z + column, mask=column < C, other=0.0)
     before = tl.load(shift + column, mask=column < C, other=0.0).to(tl.float32)
+    share += tl.sum(rows * tl.load(low + group * INNER + line, mask=line < INNER, other=0.0)[:, None], 0)
     tl.store(out + group * C + column, now + (before - now) * share, mask=column < C)
 
 
@@ -79,9 +80,9 @@ def mixed_times(
         ask_for_some(w2, tl.min(row, 0) // ROWS, C, INNER, BLOCK, 8, EARLY)
         ask_for(shift, C, BLOCK, EARLY)
         begin(EARLY)
+        now, before = vector(z, C, BLOCK), vector(shift, C, BLOCK)
         share += low_rank(low + number * INNER, w2, C, INNER, BLOCK, LINES)
-        now = vector(z, C, BLOCK)
-        return times(tile, now + (vector(shift, C, BLOCK) - now) * share)
+        return times(tile, now + (before - now) * share)
     else:
         w1 += number * INNER * C
         w2 += number * INNER * C
@@ -159,14 +160,20 @@ def finch_state_kernel(
     line_a, line_b = tl.arange(0, A), tl.arange(0, B)
     tile_a = tl.load(w2_a + line_a[:, None] * C + channel[None, :], mask=(line_a < rows_a)[:, None], other=0.0)
     decay = tl.load(bias + channel).to(tl.float32)
-    if SECOND:
+    if not SECOND:
+        extra, gain = tl.load(bonus + channel).to(tl.float32), tl.load(weight + value).to(tl.float32)
+        shifted = tl.load(offset + value).to(tl.float32)
+    else:
         tile_b = tl.load(w2_b + line_b[:, None] * C + value[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
     ask_for(state + head * N * N + tl.program_id(1) * ROWS * N, ROWS * N, ROWS * N, EARLY)
     begin(EARLY)
     square = state + head * N * N + own[:, None] * N + tl.arange(0, N)[None, :]
     s = tl.load(square)
     r, k, v = tl.load(products + channel), tl.load(products + C + channel), tl.load(products + 2 * C + value)
+    fourth, now = tl.load(products + 3 * C + value), tl.load(z + value)
     low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)
+    if SECOND:
+        low_b = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
     decay += tl.sum(tile_a.to(tl.float32) * low[:, None], 0)
     if FLOOR:
         decay = floor * tl.sigmoid(decay - log_floor)
@@ -176,20 +183,18 @@ def finch_state_kernel(
         k *= one_minus_exp(decay)
     read = s
     if not SECOND:
-        read = s + (tl.load(bonus + channel).to(tl.float32) * k)[None, :] * v[:, None]
+        read = s + (extra * k)[None, :] * v[:, None]
     out = tl.sum(read * r[None, :], 1)
     tl.store(square, s * tl.exp(decay)[None, :] + k[None, :] * v[:, None])
-    fourth = tl.load(products + 3 * C + value)
     if SECOND:
-        low = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
-        out += fourth + tl.sum(tile_b.to(tl.float32) * low[:, None], 0)
+        out += fourth + tl.sum(tile_b.to(tl.float32) * low_b[:, None], 0)
     else:
         centred = out - tl.sum(out, 0) / N
         scale = tl.rsqrt(tl.sum(centred * centred, 0) / N + eps)
-        out = centred * scale * tl.load(weight + value).to(tl.float32) + tl.load(offset + value).to(tl.float32)
+        out = centred * scale * gain + shifted
         out *= fourth * tl.sigmoid(fourth)
     tl.store(y + value, out)
-    tl.store(shift + value, tl.load(z + value))
+    tl.store(shift + value, now)
 
 
 @triton.jit
@@ -207,14 +212,19 @@ def finch_output_kernel(
     tile_a = tl.load(w2_a + line_a[:, None] * C + channel[None, :], mask=(line_a < rows_a)[:, None], other=0.0)
     decay = tl.load(bias + channel).to(tl.float32)
     gain = tl.load(weight + channel).to(tl.float32)
-    if SECOND:
+    if not SECOND:
+        extra, shifted = tl.load(bonus + channel).to(tl.float32), tl.load(offset + channel).to(tl.float32)
+    else:
         tile_b = tl.load(w2_b + line_b[:, None] * C + channel[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
     ask_for(state + head * N * N, N * N, N * N, EARLY)
     begin(EARLY)
     read = tl.load(state + head * N * N + place[:, None] * N + place[None, :])
     r, k = tl.load(products + channel), tl.load(products + C + channel)
     v, fourth = tl.load(products + 2 * C + channel), tl.load(products + 3 * C + channel)
+    now = tl.load(z + channel)
     low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)
+    if SECOND:
+        low_b = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
     decay += tl.sum(tile_a.to(tl.float32) * low[:, None], 0)
     if FLOOR:
         decay = floor * tl.sigmoid(decay - log_floor)
@@ -223,16 +233,15 @@ def finch_output_kernel(
     if SCALE_KEYS:
         k *= one_minus_exp(decay)
     if SECOND:
-        low = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
-        out = fourth + tl.sum(tile_b.to(tl.float32) * low[:, None], 0)
+        out = fourth + tl.sum(tile_b.to(tl.float32) * low_b[:, None], 0)
     else:
-        read += (tl.load(bonus + channel).to(tl.float32) * k)[None, :] * v[:, None]
+        read += (extra * k)[None, :] * v[:, None]
         out = tl.zeros([N], tl.float32)
     out += tl.sum(read * r[None, :], 1)
     if not SECOND:
         centred = out - tl.sum(out, 0) / N
         scale = tl.rsqrt(tl.sum(centred * centred, 0) / N + eps)
-        out = centred * scale * gain + tl.load(offset + channel).to(tl.float32)
+        out = centred * scale * gain + shifted
         out *= fourth * tl.sigmoid(fourth)
         gain = tl.full([N], 1.0, tl.float32)
     head_share(out, tile, gain, parts, stats, head, row, C, N)
@@ -241,4 +250,4 @@ def finch_output_kernel(
         tl.store(moved + channel, tl.exp(decay))
         tl.store(moved + C + channel, k)
         tl.store(moved + 2 * C + channel, v)
-        tl.store(shift + channel, tl.load(z + channel))
+        tl.store(shift + channel, now)

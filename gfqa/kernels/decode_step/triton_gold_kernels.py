@@ -67,7 +67,8 @@ def decompress_kernel(
     tile = matrix(w_b + C, row, C, WIDTH, C + WIDTH, BLOCK)
     begin(EARLY)
     key = vector(compressed + (tl.load(length) - 1).to(tl.int64) * WIDTH, WIDTH, BLOCK)
-    tl.store(raw + row, tl.load(raw + row, mask=row < C) + times(tile, key), mask=row < C)
+    before = tl.load(raw + row, mask=row < C)
+    tl.store(raw + row, before + times(tile, key), mask=row < C)
 
 
 @triton.jit
@@ -82,11 +83,13 @@ def own_mixed_kernel(
     tile, share = matrix(w1 + side * rows * C, row, rows, C, C, BLOCK), vector(mixes + side * C, C, BLOCK)
     ask_for_some(w2 + side * INNER * C, tl.program_id(0), C, INNER, BLOCK, 8, EARLY)
     begin(EARLY)
-    share += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
     if side % 2 == 0:
-        now, before = over_rms(vector(raw, C, BLOCK), C), vector(kappa_before, C, BLOCK)
+        now, before = vector(raw, C, BLOCK), vector(kappa_before, C, BLOCK)
     else:
         now, before = vector(o, C, BLOCK), vector(o_before, C, BLOCK)
+    share += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
+    if side % 2 == 0:
+        now = over_rms(now, C)
     found = now + (before - now) * share
     tl.store(inner_low + side * rows + row, tanh(times(tile, found)), mask=row < rows)
     if tl.program_id(0) == 0:
@@ -107,8 +110,8 @@ def own_rows_kernel(
         ask_for_some(w2 + side * INNER * C, start // LINES, C, INNER, BLOCK, LINES, EARLY)
     begin(EARLY)
     row = vector(mixed + side * C, C, BLOCK)
-    row += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
     place = side.to(tl.int64) * side_stride + (tl.load(length) - 1).to(tl.int64) * C
+    row += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
     tl.store(own + place + column, normed(row, gain, offset, eps, C, BLOCK), mask=column < C)
 
 
@@ -135,12 +138,15 @@ def query_norm_kernel(
     column = tl.arange(0, BLOCK)
     gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
     begin(EARLY)
-    found = normed(vector(raw, C, BLOCK), gain, offset, eps, C, BLOCK)
+    found = vector(raw, C, BLOCK)
     if SCALED:
-        found *= tl.load(scale)
-    tl.store(q + column, found, mask=column < C)
+        factor = tl.load(scale)
     if SHIFTS:
         tl.store(shift + column, tl.load(z + column, mask=column < C), mask=column < C)
+    found = normed(found, gain, offset, eps, C, BLOCK)
+    if SCALED:
+        found *= factor
+    tl.store(q + column, found, mask=column < C)
 
 
 @triton.jit(do_not_specialize=["n_parts"])
@@ -154,8 +160,9 @@ def gold_output_kernel(
     tile = matrix(w + head * N, row, C, N, C, N)
     gain = tl.load(weight + channel).to(tl.float32)
     begin(EARLY)
+    now = tl.load(z + channel)
     out, total = merged(peaks, sums, outs, head, n_parts, N, PARTS)
     head_share(out, tile, gain, parts, stats, head, row, C, N)
     if tl.program_id(1) == 0:
         tl.store(totals + head, total)
-        tl.store(shift + channel, tl.load(z + channel))
+        tl.store(shift + channel, now)

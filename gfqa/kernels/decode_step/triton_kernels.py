@@ -3,6 +3,7 @@
 A layer norm or a token shift of C numbers is done again in every program, which costs less than a launch. Matrices lie row by
 row, [out, in]; vectors between launches are float32. Each kernel loads its weights first and only then waits for the launch
 before it (`begin`): with EARLY it is started while that one still runs. With EARLY of 2 it also asks for what it reads later.
+What that launch wrote is read before anything is added up: the compiler moves no load over a barrier.
 """
 
 # mypy: ignore-errors
@@ -109,9 +110,10 @@ def embed_kernel(
     inside = column < C
     number = tl.load(token)
     place = tl.load(length)
+    o_was, kappa_was = tl.load(o + column, mask=inside), tl.load(kappa + column, mask=inside)
     now = normed(vector(table + number * C, C, BLOCK), gain, shift, eps, C, BLOCK)
-    tl.store(o_before + column, tl.load(o + column, mask=inside), mask=inside)
-    tl.store(kappa_before + column, tl.load(kappa + column, mask=inside), mask=inside)
+    tl.store(o_before + column, o_was, mask=inside)
+    tl.store(kappa_before + column, kappa_was, mask=inside)
     tl.store(x + column, now, mask=inside)
     tl.store(e + column, now, mask=inside)
     tl.store(o + column, over_rms(now, C), mask=inside)
@@ -133,10 +135,10 @@ def project_kernel(
     if NORM:
         gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
     begin(EARLY)
-    inside = vector(y, C, BLOCK)
+    inside, now = vector(y, C, BLOCK), tl.load(x + row, mask=row < C)
     if NORM:
         inside = normed(inside, gain, offset, eps, C, BLOCK)
-    tl.store(x + row, tl.load(x + row, mask=row < C) + times(tile, inside), mask=row < C)
+    tl.store(x + row, now + times(tile, inside), mask=row < C)
 
 
 @triton.jit
@@ -222,6 +224,7 @@ def channel_keys_kernel(
         gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
         ask_for(shift, C, BLOCK, EARLY)
         begin(EARLY)
+        before = vector(shift, C, BLOCK)
         if READY:
             now = vector(middle, C, BLOCK)
         else:
@@ -229,9 +232,9 @@ def channel_keys_kernel(
             if number == 0:
                 tl.store(middle + column, now, mask=column < C)
         now = normed(now, gain, offset, eps, C, BLOCK)
+        found = times(tile, now + (before - now) * share)
         if number == 0:
             tl.store(z + column, now, mask=column < C)
-        found = times(tile, now + (vector(shift, C, BLOCK) - now) * share)
         if number >= blocks:
             tl.store(gate + row, tl.sigmoid(found), mask=row < limit)
         else:
@@ -249,9 +252,10 @@ def channel_values_kernel(
     inside = row < C
     tile = matrix(w, row, C, F, F, BLOCK)
     begin(EARLY)
-    found = times(tile, vector(hidden, F, BLOCK)) * tl.load(gate + row, mask=inside, other=0.0)
-    tl.store(x + row, tl.load(middle + row, mask=inside) + found, mask=inside)
-    tl.store(shift + row, tl.load(z + row, mask=inside), mask=inside)
+    whole, share = vector(hidden, F, BLOCK), tl.load(gate + row, mask=inside, other=0.0)
+    now, moved = tl.load(middle + row, mask=inside), tl.load(z + row, mask=inside)
+    tl.store(x + row, now + times(tile, whole) * share, mask=inside)
+    tl.store(shift + row, moved, mask=inside)
 
 
 @triton.jit

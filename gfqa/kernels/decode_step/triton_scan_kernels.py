@@ -14,17 +14,18 @@ from gfqa.kernels.gold_attention.triton_kernels import LOWEST, scan_share
 
 @triton.jit
 def head_query(
-    raw, weight, bias, scale, head, eps, C: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr
+    raw, gain, offset, scale, head, eps, C: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr
 ):
-    """One head's channels [N] of the layer norm of raw [C], times scale."""
-    whole, channel = vector(raw, C, BLOCK), head * N + tl.arange(0, N)
+    """One head's channels [N] of the layer norm of raw [C], whose weight and bias are gain and offset [N], times scale."""
+    whole, own = vector(raw, C, BLOCK), tl.load(raw + head * N + tl.arange(0, N))
+    if SCALED:
+        times = tl.load(scale)
     mean = tl.sum(whole, 0) / C
     centred = tl.where(tl.arange(0, BLOCK) < C, whole - mean, 0.0)
     factor = tl.rsqrt(tl.sum(centred * centred, 0) / C + eps)
-    gain, offset = tl.load(weight + channel).to(tl.float32), tl.load(bias + channel).to(tl.float32)
-    query = (tl.load(raw + channel) - mean) * factor * gain + offset
+    query = (own - mean) * factor * gain + offset
     if SCALED:
-        query *= tl.load(scale)
+        query *= times
     return query
 
 
@@ -70,8 +71,10 @@ def gold_scan_kernel(
     if part >= own_parts:
         begun = tl.minimum((part - own_parts) * tiles * TILE, S - 1)
         ask_for(keys + (head * S + begun) * N, tl.minimum(S - begun, tiles * TILE) * N, SOON * TILE * N, EARLY)
+    channel = head * N + tl.arange(0, N)
+    gain, offset = tl.load(weight + channel).to(tl.float32), tl.load(bias + channel).to(tl.float32)
     begin(EARLY)
-    query = head_query(raw, weight, bias, scale, head, eps, C, N, BLOCK, SCALED)
+    query = head_query(raw, gain, offset, scale, head, eps, C, N, BLOCK, SCALED)
     place = head * parts + part
     if part < own_parts:
         own += head * N
