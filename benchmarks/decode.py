@@ -49,21 +49,21 @@ from gfqa.model.key_cache import rounded
 SIZES = {"D512": (512, 12), "D768": (768, 12), "D2048": (2048, 24)}
 LENGTHS = [4_000, 100_000, 1_000_000, 10_000_000]
 FORMS: dict[str, tuple[Any, dict[str, torch.dtype]]] = {
-    "int8 keys, bf16 values": (sorted_memory, {}),
-    "int8 keys, int8 values": (sorted_memory, {"value_dtype": torch.int8}),
+    "int8 keys, int8 values": (sorted_memory, {}),
+    "int8 keys, bf16 values": (sorted_memory, {"value_dtype": torch.bfloat16}),
     "latent, bf16 values": (latent_memory, {}),
     "latent, int8 values": (latent_memory, {"value_dtype": torch.int8}),
-    "bf16 keys, bf16 values": (sorted_memory, {"key_dtype": torch.bfloat16}),
+    "bf16 keys, bf16 values": (sorted_memory, {"key_dtype": torch.bfloat16, "value_dtype": torch.bfloat16}),
 }
 SECTIONS = ("equality", "attention", "latent", "rows", "step", "first", "load", "peers", "settings", "build", "sweep")
 QUICK = set(SECTIONS) - {"rows", "build", "sweep"}
-QUICK_FORMS = ("int8 keys, bf16 values", "int8 keys, int8 values", "latent, int8 values")
+QUICK_FORMS = ("int8 keys, int8 values", "int8 keys, bf16 values", "latent, int8 values")
 STEPS: dict[str, dict[str, Any]] = {
     "fused": {},
     "fused, early launches": {"early": True},
     "fused, mass": {"want_mass": True},
-    "fused, no attention": {"attend": None},
-    "fused early, no attention": {"early": True, "attend": None},
+    "fused, no attention": {"attention": False},
+    "fused early, no attention": {"early": True, "attention": False},
     "plain": {"fused": False},
     "compiled": {"fused": False, "compiled": True},
 }
@@ -108,7 +108,8 @@ class Bench:
             self.sections.add("sweep")
         self.vocab = 61 if self.tiny else 65_536
         if self.tiny and self.device == "cpu":
-            step_form.LAUNCH.spread = 1  # The interpreter's time is that of its programs.
+            # The interpreter's time is that of its programs.
+            step_form.LAUNCH.spread = step_form.LAUNCH.mix_spread = 1
         self.dtype = torch.float32 if self.tiny else torch.bfloat16
         self.began, self.bandwidth = time.monotonic(), 0.0
         self.rows: list[dict[str, Any]] = []
@@ -315,7 +316,8 @@ def equality(bench: Bench, size: str, model: LanguageModel) -> None:
     def made(name: str, fused: bool) -> Callable[[Any], DecodeStep]:
         def make(state: Any) -> DecodeStep:
             layers = prepared(model, cache, name)
-            return DecodeStep(model, state, layers, steps, attend=attend(layers[0]), fused=fused, want_mass=False)
+            way = None if fused and isinstance(layers[0], SortedMemory) else attend(layers[0])
+            return DecodeStep(model, state, layers, steps, attend=way, fused=fused, want_mass=False)
 
         return make
 
@@ -406,10 +408,12 @@ def step(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None
                     continue
 
                 def run(label: str = label, how: dict[str, Any] = how) -> None:
-                    options = {"want_mass": False, "fused": True, "attend": attend(layers[0]), **how}
+                    options = {"want_mass": False, "fused": True, **how}
                     before, step_form.LAUNCH.early = step_form.LAUNCH.early, options.pop("early", False)
-                    if options["attend"] is None:
+                    if not options.pop("attention", True):
                         options["attend"] = no_attention
+                    elif not (options["fused"] and isinstance(layers[0], SortedMemory)):
+                        options["attend"] = attend(layers[0])
                     try:
                         decode = DecodeStep(model, state, layers, 2 if bench.tiny else 128, **options)
                         ms = bench.milliseconds(lambda number: decode(number % bench.vocab))

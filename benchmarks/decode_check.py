@@ -32,7 +32,7 @@ LIMITS = {"truth": 70, "reader": 45, "step": 50, "ask": 120}
 COMMAND_LIMIT = 30
 SOURCE = ROOT / "examples" / "inkwell"
 QUESTIONS = ("Which port does the server listen on?", "What does inkwell do when the queue holds more than 200 jobs?")
-FORMS = ("int8 keys, bf16 values", "latent, int8 values")
+FORMS = ("int8 keys, int8 values", "int8 keys, bf16 values", "latent, int8 values")
 
 LISTENER = """
 import json, sys, time
@@ -106,7 +106,7 @@ def reader(bench: Any) -> None:
     starts = torch.tensor([sum(map(len, ids[:number])) for number in range(len(ids))])
     cache = KeyCache(torch.cat(ids), torch.cat(keys), starts)
     steps = 2 if bench.tiny else 40
-    forms = {"int8 keys, fused": _made(model, cache, FORMS[0], steps, True)}
+    forms = {f"{name}, fused": _made(model, cache, name, steps, True) for name in FORMS[:2]}
     for number, asked in enumerate(QUESTIONS[: 1 if bench.tiny else None]):
         question = torch.tensor([question_ids(opened.tokenizer, asked)], device=bench.device)
         for name, row in against_float32(model, cache, question, steps, forms).items():
@@ -128,9 +128,7 @@ def step(bench: Any) -> None:
             _, state = model.decode(question, None, small)
         layers = decode.prepared(model, cache, FORMS[0])
         for label, mass in (("", False), (" with mass", True)):
-            one = decode.DecodeStep(
-                model, state, layers, 128, want_mass=mass, fused=True, attend=decode.attend(layers[0])
-            )
+            one = decode.DecodeStep(model, state, layers, 128, want_mass=mass, fused=True)
             say("step", f"{tokens:,} tokens{label}", ms=bench.milliseconds(lambda n, one=one: one(n % bench.vocab)))
 
 

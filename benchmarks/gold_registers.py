@@ -39,7 +39,7 @@ POINTERS = {
         "key_scales", "value_scales", "z", "q_tau", "q_now", "q_mixed", "scales", "made_scales", "w_c", "mix_w", "w1",
         "w2_turned", "w2", "gram",
     ),
-    "*bf16": ("q", "values", "table", "merged"),
+    "*bf16": ("q", "values", "table", "merged", "out"),
     "*i32": ("bigram", "offsets", "length", "first", "second"),
     "*i64": ("order",),
     "*fp32": (
@@ -73,6 +73,8 @@ LATENT = {"room": 16, "TILE": 128, "HEADS": 16, "GROUP": 4, "DTYPE": tl.float16,
 
 CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
     ("one query, integer", scan.scan_one_kernel, {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": True}, {}, {}),
+    ("one query, int8 values", scan.scan_one_kernel,
+     {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": True, "VALUE_SCALES": True}, {"values": "*i8"}, {}),
     ("one query, widened", scan.scan_one_kernel, {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": False}, {}, {}),
     ("one query, logits given", scan.scan_one_kernel,
      {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": False, "GIVEN": True, "KEY_SCALES": False}, {}, {}),

@@ -24,16 +24,39 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from benchmarks.gold_registers import SPILL_LIMIT, described
+from gfqa.kernels.decode_step import FUSING
 from gfqa.kernels.decode_step import triton as form
-from gfqa.model import LanguageModel, ModelConfig, fused_step
+from gfqa.kernels.gold_attention import SortedMemory
+from gfqa.model import LanguageModel, ModelConfig, fused_step, step_attention
 from gfqa.model.state import BlockState
+from gfqa.model.step_attention import StepAttention
 
 SIZES = {"D512": (512, 12), "D768": (768, 12), "D2048": (2048, 24)}
-TYPES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.int64: "*i64", torch.int32: "*i32"}
+PROCESSORS = 132
+TYPES = {
+    torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float16: "*fp16", torch.int8: "*i8", torch.int64: "*i64",
+    torch.int32: "*i32",
+}  # fmt: skip
 
 
-def recorded(width: int, depth: int) -> list[tuple[Any, tuple[Any, ...], dict[str, Any], tuple[int, ...]]]:
-    """The launches of one step, but for those of the attention: (kernel, arguments, constants, grid)."""
+def _memory(heads: int, n: int, value_dtype: torch.dtype) -> SortedMemory:
+    """A million tokens of 170,000 bigrams, on the default device."""
+    tokens, bigrams, half = 1_000_000, 170_000, torch.float16
+    return SortedMemory(
+        torch.empty(heads, tokens, n, dtype=torch.int8),
+        torch.empty(heads, tokens, dtype=half),
+        torch.empty(heads, bigrams, n, dtype=value_dtype),
+        torch.empty(heads, bigrams, dtype=half) if value_dtype == torch.int8 else None,
+        torch.empty(tokens, dtype=torch.int32),
+        torch.empty(bigrams + 1, dtype=torch.int32),
+        torch.empty(tokens, dtype=torch.long),
+    )
+
+
+def recorded(
+    width: int, depth: int, value_dtype: torch.dtype
+) -> list[tuple[Any, tuple[Any, ...], dict[str, Any], tuple[int, ...]]]:
+    """The launches of one step over a memory of int8 keys: (kernel, arguments, constants, grid)."""
     config = ModelConfig(
         n_embd=width, n_layer=depth, vocab_size=65_536, tmix2="gold", layout="independent", length_scale=512.0
     )
@@ -57,20 +80,38 @@ def recorded(width: int, depth: int) -> list[tuple[Any, tuple[Any, ...], dict[st
     calls: list[Any] = []
 
     def run(
-        kernel: Any, grid: Any, where: Any, *arguments: Any, num_warps: int | None = None, **constants: Any
+        kernel: Any,
+        grid: Any,
+        where: Any,
+        *arguments: Any,
+        num_warps: int | None = None,
+        num_stages: int = 3,
+        maxnreg: int | None = None,
+        **constants: Any,
     ) -> None:
-        calls.append((kernel, arguments, {**constants, "num_warps": num_warps or form.LAUNCH.warps}, grid))
+        options = {"num_warps": num_warps or form.LAUNCH.warps, "num_stages": num_stages, "maxnreg": maxnreg}
+        calls.append((kernel, arguments, {**constants, **options}, grid))
 
-    form._run, fused_step.launches = run, lambda x: form  # type: ignore[assignment]
-    fused_step.FusedStep(model, buffers, 1_000_000)(lambda number, q: q)
+    form._run = run  # type: ignore[assignment]
+    form.attention.processors = lambda device: PROCESSORS  # type: ignore[assignment]
+    fused_step.launches = step_attention.launches = lambda x: form  # type: ignore[assignment]
+    with torch.device("meta"):
+        memory = _memory(config.n_head, n, value_dtype)
+        # Attention apart is none of these launches.
+        apart = None if FUSING.gold else lambda q, *given, **options: (q, q, q)
+        attention = StepAttention([memory] * config.n_gold, own, buffers.length, config.n_head, False, apart)
+        fused_step.FusedStep(model, buffers, attention, len(memory))()
     return calls
 
 
 def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any], early: bool) -> Any:
     """One launch for compute capability 9.0; pointers are multiples of 16, and so are numbers that are."""
-    options = {"num_warps": constants.pop("num_warps"), "launch_pdl": early}
-    constants["EARLY"] = early
+    options = {name: constants.pop(name) for name in ("num_warps", "num_stages", "maxnreg")} | {"launch_pdl": early}
+    constants["EARLY"] = 2 * early
     names = [name for name in kernel.arg_names if name not in constants]
+    varying = {
+        kernel.params[place].name for place in range(len(kernel.params)) if kernel.params[place].do_not_specialize
+    }
     values = dict(zip(names, arguments, strict=True))
     signature, attributes = {}, {}
     for place, name in enumerate(kernel.arg_names):
@@ -82,7 +123,7 @@ def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any],
             signature[name] = TYPES[value.dtype]
         else:
             signature[name] = "fp32" if isinstance(value, float) else "i32"
-        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
+        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0 and name not in varying):
             attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(
         fn=kernel,
@@ -97,16 +138,14 @@ def main() -> int:
     """Count and compile; 1 where a launch failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="D768,D2048")
+    parser.add_argument("--values", default="int8", choices=("int8", "bfloat16", "float32"))
     parser.add_argument("--early", action="store_true", help="with programmatic dependent launch")
     arguments = parser.parse_args()
     failed = 0
     for size in arguments.sizes.split(","):
-        calls = recorded(*SIZES[size])
+        calls = recorded(*SIZES[size], getattr(torch, arguments.values))
         counts = Counter(kernel.__name__ for kernel, *_ in calls)
-        attention = 3 * counts["query_kernel"]
-        print(
-            f"{size}: {len(calls) + attention} launches a token, {attention} of them the attention's (own, scan, merge)"
-        )
+        print(f"{size}: {len(calls)} launches a token")
         seen = set()
         for kernel, values, constants, grid in calls:
             label = f"{size} {kernel.__name__.removesuffix('_kernel')}"

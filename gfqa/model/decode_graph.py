@@ -14,16 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gfqa.kernels.gold_attention import LatentTokens, SortedMemory, latent_tokens, runs_triton, triton_memory
 from gfqa.model.fused_step import Buffers, FusedStep, can_fuse
 from gfqa.model.gold import GoldInputs, GoldTimeMix
 from gfqa.model.language_model import LanguageModel, query_scale
 from gfqa.model.layers import rms, split_heads
 from gfqa.model.state import BlockState, ModelState
-
-Memory = SortedMemory | LatentTokens
-Attend = Callable[..., tuple[Tensor, Tensor, Tensor]]
-"""attend(q, own_keys, own_values, memory, want_logits=, own_length=) as `triton.attend`."""
+from gfqa.model.step_attention import Attend, Memory, StepAttention
 
 SHIFTS, ROWS = ("att_shift", "ffn_shift"), ("keys", "values")
 WARM_UP = 3
@@ -65,28 +61,27 @@ class DecodeStep:
             raise ValueError(f"a decode step takes Finch layers below the GOLD layers, not {config.tmix}")
         if config.rope is not None or len(layers) != config.n_gold or not layers:
             raise ValueError(f"a model with {config.n_gold} GOLD layers cannot step over {len(layers)} memories")
-        self.model, self._layers, self._want_mass = model, list(layers), want_mass
+        self.model, self._memory_tokens = model, len(layers[0])
         self.capacity = state.length + max(room, WARM_UP)
         self.device = model.emb.weight.device
-        self._attend = attend or _attention(layers[0], self.device)
         if fused is None:
             fused = self.device.type == "cuda" and not compiled
         fused = fused and can_fuse(config)
         # The fused launches work in float32; a shift that is rounded at every token is half of what they would be off by.
         self._blocks = self._buffers(torch.float32 if fused else model.emb.weight.dtype)
-        width, n = config.n_embd, len(layers[0])
+        width = config.n_embd
         self._o, self._kappa = (model.emb.weight.new_zeros(1, width) for _ in range(2))
         self._ids = torch.zeros((1, self.capacity), dtype=torch.long, device=self.device)
         self._compressed = torch.zeros((1, self.capacity, config.key_width), device=self.device)
         self._length = torch.zeros(1, dtype=torch.int32, device=self.device)
         self._token = torch.zeros((1, 1), dtype=torch.long, device=self.device)
-        self._pooled, self._total = (torch.zeros(n, device=self.device) for _ in range(2))
+        self._attention = StepAttention(layers, self._own, self._length, config.n_head, want_mass, attend)
         self.logits = torch.zeros(config.vocab_size, device=self.device)
         parts: list[Callable[..., Any]] = [_finch_block, _before_attention, _after_attention]
         if compiled:
             parts = [torch.compile(part, dynamic=False) for part in parts]
         self._finch_block, self._before_attention, self._after_attention = parts
-        self._fused = FusedStep(model, self._shared(), n) if fused else None
+        self._fused = FusedStep(model, self._shared(), self._attention, self._memory_tokens) if fused else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._capture_after = capture_after if capture or (capture is None and self.device.type == "cuda") else None
         self._taken = 0
@@ -117,9 +112,7 @@ class DecodeStep:
     @torch.inference_mode()
     def mass(self, *, last: bool = True) -> Tensor:
         """[S] float32, see the class, with or without the last call's; zeros without want_mass."""
-        mass = torch.empty_like(self._pooled)
-        mass[self._layers[0].order] = self._total + self._pooled if last else self._total
-        return mass
+        return self._attention.mass(last)
 
     @torch.inference_mode()
     def load(self, state: ModelState) -> None:
@@ -141,8 +134,8 @@ class DecodeStep:
         self._o.copy_(rms(e))
         self._kappa.copy_(self.model.decompress(e, keys[:, -1]))
         self._length.fill_(length)
-        self._pooled.zero_()
-        self._total.zero_()
+        self._attention.pooled.zero_()
+        self._attention.total.zero_()
 
     @torch.inference_mode()
     def state(self) -> ModelState:
@@ -193,7 +186,7 @@ class DecodeStep:
 
     def _step(self) -> None:
         if self._fused is not None:
-            self._fused(self._attention)
+            self._fused()
             return
         model, config = self.model, self.model.config
         e = model.embed(self._token)
@@ -211,7 +204,7 @@ class DecodeStep:
         self._length += 1
         scale = None
         if config.length_scale is not None:
-            scale = query_scale(self._length + len(self._layers[0]), config.length_scale).view(1, 1)
+            scale = query_scale(self._length + self._memory_tokens, config.length_scale).view(1, 1)
         gold = GoldInputs(o, self._o.unsqueeze(1), kappa, self._kappa.unsqueeze(1), scale)
         for number, block in enumerate(model.blocks[-config.n_gold :]):
             x = self._gold_block(block, x, number, gold, place)
@@ -233,34 +226,6 @@ class DecodeStep:
                 old.copy_(part)
         return x
 
-    def _attention(self, number: int, q: Tensor) -> Tensor:
-        """GOLD layer `number`'s attention of q [1, H, 1, N] over its memory and own tokens; its mass is pooled."""
-        n_head = self.model.config.n_head
-        keys, values = self._own[number].unsqueeze(1)
-        out, totals, logits = self._attend(
-            q,
-            split_heads(keys, n_head),
-            split_heads(values, n_head),
-            self._layers[number],
-            want_logits=self._want_mass,
-            own_length=self._length,
-        )
-        if self._want_mass:
-            self._pool(logits, totals, 1 / (n_head * len(self._layers)), number == 0)
-        return out
-
-    def _pool(self, logits: Tensor, totals: Tensor, share: float, first: bool) -> None:
-        """Add one layer's mass to this call's; the call before it is settled at the first layer."""
-        if runs_triton(logits):
-            from gfqa.kernels.gold_attention import triton
-
-            triton.pool_mass(logits, totals, self._pooled, share, self._total if first else None)
-        else:
-            if first:
-                self._total += self._pooled
-                self._pooled.zero_()
-            self._pooled += share * torch.exp2(logits - totals).sum(dim=(0, 1))
-
     def _capture(self) -> None:
         """Run the step a few times and capture it; then the chain's state is put back."""
         kept = [tensor.clone() for tensor in self._state()]
@@ -279,7 +244,7 @@ class DecodeStep:
     def _state(self) -> list[Tensor]:
         """Every tensor that a step changes and the next one reads; rows of keys beyond the length are not read."""
         parts = [part for block in self._blocks for part in (block.wkv, block.att_shift, block.ffn_shift)]
-        kept = (self._o, self._kappa, self._length, self._pooled, self._total)
+        kept = (self._o, self._kappa, self._length, self._attention.pooled, self._attention.total)
         return [*kept, *(part for part in parts if part is not None)]
 
 
@@ -312,13 +277,3 @@ def _after_attention(block: Any, x: Tensor, out: Tensor, shift: Tensor | None) -
     mixed = x + att.output(att.ln_x(out.transpose(1, 2).flatten(-2)))
     ffn, shift = block.ffn(block.ln2(x if block.parallel else mixed), shift, None)
     return mixed + ffn, shift
-
-
-def _attention(memory: Memory, device: torch.device) -> Attend:
-    """The attention of a kind of memory on a device."""
-    if device.type != "cuda":
-        return triton_memory.plain_attend if isinstance(memory, SortedMemory) else latent_tokens.plain_attend
-    # Imported on use: a platform without Triton still has the plain form.
-    from gfqa.kernels.gold_attention import triton, triton_latent
-
-    return triton.attend if isinstance(memory, SortedMemory) else triton_latent.attend

@@ -70,8 +70,8 @@ def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dt
     elif form == "int8":
         token, bigram = width + 4, width * 2
     elif form == "sorted":
-        # A float16 scale a head.
-        token, bigram = width + 2 * config.n_head, width * 2
+        # Keys and values with a float16 scale a head.
+        token = bigram = width + 2 * config.n_head
     elif form == "latent8":
         # tau, mean and deviation; both compressed keys as int8 with two float32 numbers each.
         token, bigram = config.gold_lora + 8, width * 2 + 2 * _whole(config.lora.key_value)

@@ -48,7 +48,7 @@ def sorted_memory(
     model: LanguageModel,
     cache: KeyCache,
     key_dtype: torch.dtype = torch.int8,
-    value_dtype: torch.dtype = torch.bfloat16,
+    value_dtype: torch.dtype = torch.int8,
     tokens: DistinctTokens | None = None,
 ) -> list[SortedMemory]:
     """The memory of every GOLD layer with its keys, on the model's device; key_dtype, value_dtype as in `sort_memory`.

@@ -15,7 +15,9 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
-from gfqa.kernels.decode_step import launches, reference, triton
+from gfqa.kernels.decode_step import FUSING, launches, reference, triton
+from gfqa.kernels.gold_attention.reference import LayerMemory
+from gfqa.kernels.gold_attention.triton_memory import sort_memory
 from gfqa.kernels.testing import relative_error
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -54,19 +56,29 @@ def embed(d: Draw, c: int, n: int) -> list[Any]:
             kept[1], d.out(c, dtype=d.dtype), ids, length(), scale, 1000, 0.16]  # fmt: skip
 
 
-def shifted_low(d: Draw, c: int, n: int) -> list[Any]:
-    return [d.f(c), d.w(c), d.norm(c), d.w(c), d.w(20, c), d.out(c), d.out(20)]
+def mixing(d: Draw, c: int, groups: int) -> list[Any]:
+    return [d.f(c), d.w(c), d.norm(c), d.w(c), d.w(6 * groups, c), d.w(groups, c), d.w(groups, 6, c)]
 
 
 def finch_products(d: Draw, c: int, n: int) -> list[Any]:
     value = d.w(c, c)
     matrices = (d.w(c, c), d.w(c, c), value, value, d.w(12, c), d.w(10, c))
-    return [d.f(c), d.w(c), d.f(5 * 6), d.w(5, c), d.w(5, 6, c), matrices, (0, 1, 2, 4, 3), d.out(4 * c + 22)]
+    return [*mixing(d, c, 5), matrices, (0, 1, 2, 4, 3), d.out(c), d.out(4 * c + 22)]
 
 
 def gated_products(d: Draw, c: int, n: int) -> list[Any]:
     matrices = (*(d.w(c, c) for _ in range(4)), d.w(12, c), None)
-    return [d.f(c), d.w(c), d.f(5 * 6), d.w(5, c), d.w(5, 6, c), matrices, (3, 1, 2, 4, 0), d.out(4 * c + 12)]
+    return [*mixing(d, c, 5), matrices, (3, 1, 2, 4, 0), d.out(c), d.out(4 * c + 12)]
+
+
+def finch_output(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(4 * c + 22), (d.w(12, c), d.w(10, c)), d.f(c), d.f(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
+            d.w(c, c), -1.0, True, d.out(3, c), d.out(c // n, c), d.out(c // n, 2)]  # fmt: skip
+
+
+def gated_output(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(4 * c + 12), (d.w(12, c), None), d.f(c), d.w(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
+            d.w(c, c), None, False, d.out(3, c), d.out(c // n, c), d.out(c // n, 2)]  # fmt: skip
 
 
 def finch_state(d: Draw, c: int, n: int) -> list[Any]:
@@ -88,12 +100,27 @@ def project_plain(d: Draw, c: int, n: int) -> list[Any]:
 
 
 def channel_keys(d: Draw, c: int, n: int) -> list[Any]:
-    return [d.f(c), d.w(c), d.norm(c), (d.w(c), d.w(c)), (d.w(3 * c + 5, c), d.w(c, c)), d.out(c), d.out(3 * c + 5),
-            d.out(c)]  # fmt: skip
+    heads = c // n
+    folded, moving = (d.f(c), d.f(c), EPS), (d.f(heads, n, n), d.f(3, c))
+    return [d.f(c), d.f(heads, c), d.f(heads, 2).abs(), folded, d.w(c), d.norm(c), (d.w(c), d.w(c)),
+            (d.w(3 * c + 5, c), d.w(c, c)), moving, d.out(c), d.out(c), d.out(3 * c + 5), d.out(c)]  # fmt: skip
+
+
+def channel_keys_alone(d: Draw, c: int, n: int) -> list[Any]:
+    given = channel_keys(d, c, n)
+    given[3] = given[8] = None
+    return given
+
+
+def channel_keys_added(d: Draw, c: int, n: int) -> list[Any]:
+    given = channel_keys(d, c, n)
+    given[1] = given[2] = given[3] = given[8] = None
+    given[9] = given[0]
+    return given
 
 
 def channel_values(d: Draw, c: int, n: int) -> list[Any]:
-    return [d.f(3 * c + 5), d.f(c), d.w(c, 3 * c + 5), d.f(c), d.f(c), d.out(c, dtype=d.dtype)]
+    return [d.f(3 * c + 5), d.f(c), d.w(c, 3 * c + 5), d.f(c), d.f(c), d.out(c), d.out(c, dtype=d.dtype)]
 
 
 def cache_key(d: Draw, c: int, n: int) -> list[Any]:
@@ -116,11 +143,18 @@ def own_rows(d: Draw, c: int, n: int) -> list[Any]:
 
 
 def query(d: Draw, c: int, n: int) -> list[Any]:
-    return [d.f(c), d.w(c), d.f(6), d.w(c), d.w(6, c), d.w(c, c), d.out(c)]
+    given = mixing(d, c, 1)
+    return [*given[:5], given[5][0], given[6][0], d.w(c, c), d.out(c), d.out(c)]
 
 
 def query_norm(d: Draw, c: int, n: int) -> list[Any]:
-    return [d.f(c), d.norm(c), d.f(1) if n == c // 2 else None, d.f(c), d.out(c, dtype=d.dtype), d.out(c)]
+    return [d.f(c), d.norm(c), d.f(1) if n == c // 2 else None, d.out(c, dtype=d.dtype)]
+
+
+def gold_output(d: Draw, c: int, n: int) -> list[Any]:
+    heads = c // n
+    partials = (9 * d.f(heads, 5), d.f(heads, 5).exp(), d.f(heads, 5, n))
+    return [partials, d.w(c), d.w(c, c), d.f(c), d.w(c), d.out(heads, c), d.out(heads, 2), d.out(heads)]
 
 
 def logits(d: Draw, c: int, n: int) -> list[Any]:
@@ -130,17 +164,31 @@ def logits(d: Draw, c: int, n: int) -> list[Any]:
 CASES: dict[str, Callable[[Draw, int, int], list[Any]]] = {
     case.__name__: case
     for case in (
-        embed, shifted_low, finch_products, gated_products, finch_state, gated_state, project, project_plain,
-        channel_keys, channel_values, cache_key, decompress, own_mixed, own_rows, query, query_norm, logits,
+        embed, finch_products, gated_products, finch_state, gated_state, project, project_plain, finch_output,
+        gated_output, channel_keys, channel_keys_alone, channel_keys_added, channel_values, cache_key,
+        decompress, own_mixed, own_rows, query, query_norm, gold_output, logits,
     )
 }  # fmt: skip
-NAMES = {"gated_products": "finch_products", "gated_state": "finch_state", "project_plain": "project"}
+NAMES = {
+    "gated_products": "finch_products",
+    "gated_output": "finch_output",
+    "gated_state": "finch_state",
+    "project_plain": "project",
+    "channel_keys_alone": "channel_keys",
+    "channel_keys_added": "channel_keys",
+}
 
 
 def copied(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(copied(part) for part in value)
     return value.clone() if isinstance(value, torch.Tensor) else value
+
+
+def flat(values: list[Any]) -> list[torch.Tensor]:
+    """Every tensor, those of tuples too."""
+    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
+    return [part for part in parts if isinstance(part, torch.Tensor)]
 
 
 @pytest.mark.parametrize("tile", [16384, 256])
@@ -150,7 +198,11 @@ def copied(value: Any) -> Any:
 def test_agrees(case: str, dtype: torch.dtype, size: tuple[int, int], tile: int, monkeypatch: Any) -> None:
     """tile: with the small one a program has one row, else several, and the last program some beyond the end."""
     monkeypatch.setattr(triton.LAUNCH, "tile", tile)
+    monkeypatch.setattr(triton.LAUNCH, "mix_tile", tile)
     monkeypatch.setattr(triton.LAUNCH, "spread", 5)
+    monkeypatch.setattr(triton.LAUNCH, "low_spread", 5)
+    monkeypatch.setattr(triton.LAUNCH, "mix_spread", 5)
+    monkeypatch.setattr(triton.LAUNCH, "sum_spread", 5)
     monkeypatch.setattr(triton.LAUNCH, "mix_apart", 40)
     given = CASES[case](Draw(dtype), *size)
     name = NAMES.get(case, case)
@@ -158,12 +210,59 @@ def test_agrees(case: str, dtype: torch.dtype, size: tuple[int, int], tile: int,
     getattr(reference, name)(*expected)
     getattr(triton, name)(*found)
     written = 0
-    for before, theirs, ours in zip(given, expected, found, strict=True):
-        if isinstance(theirs, torch.Tensor):
-            written += not torch.equal(before.float().nan_to_num(7), theirs.float().nan_to_num(7))
-            bound = 1e-2 if theirs.dtype == torch.bfloat16 else 1e-5
-            assert relative_error(ours.float(), theirs.float()) < bound
+    for before, theirs, ours in zip(flat(given), flat(expected), flat(found), strict=True):
+        written += not torch.equal(before.float().nan_to_num(7), theirs.float().nan_to_num(7))
+        bound = 1e-2 if theirs.dtype == torch.bfloat16 else 1e-5
+        assert relative_error(ours.float(), theirs.float()) < bound
     assert written
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("size", SIZES if DEVICE == "cuda" else [(64, 32), (48, 16)])
+@pytest.mark.parametrize(("own", "room", "tokens"), [(3, 6, 700), (290, 400, 40), (1, 1, 0)])
+def test_scan_agrees(own: int, room: int, tokens: int, size: tuple[int, int], stored: torch.dtype) -> None:
+    """Of memories of several shares and of none, own keys of several shares; bigrams of one token and of many."""
+    c, n = size
+    heads, d = c // n, Draw(torch.bfloat16 if stored == torch.bfloat16 else FLOAT)
+    if DEVICE == "cuda" and stored == torch.int8 and n < 32:
+        pytest.skip("int8 keys take heads of size 32 or more on a GPU")
+    bigram = (torch.rand(tokens, generator=d.generator) ** 3 * max(1, tokens // 4)).long().to(DEVICE)
+    memory = sort_memory(LayerMemory(d.f(heads, tokens, n), d.f(heads, max(1, tokens // 4), n), bigram), stored, stored)
+    given = [
+        3 * d.f(c),
+        d.norm(c),
+        d.f(1),
+        d.w(2, room, c),
+        torch.tensor([own], dtype=torch.int32, device=DEVICE),
+        memory,
+    ]
+    logits = [d.out(heads, tokens) for _ in range(2)]
+    results = []
+    for form, written in zip((reference, triton), logits, strict=True):
+        partials = form.gold_scan(*given, written)
+        parts, stats, totals = d.out(heads, c), d.out(heads, 2), d.out(heads)
+        reference.gold_output(
+            partials, torch.ones(c, device=DEVICE), torch.eye(c, device=DEVICE), d.f(c), d.f(c), parts, stats, totals
+        )
+        results.append((parts.sum(0), totals))
+    bound = 2e-4 if stored == torch.int8 else 1e-5
+    for found, expected in zip((*results[1], logits[1]), (*results[0], logits[0]), strict=True):
+        assert not found.numel() or relative_error(found, expected) < bound
+    given[2] = None
+    peaks, _, _ = triton.gold_scan(*given, None)
+    assert peaks.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["finch_products", "query"])
+def test_products_with_their_mix_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton.LAUNCH, "low_spread", 5)
+    monkeypatch.setattr(FUSING, "mix" if name == "finch_products" else "query", False)
+    given = CASES[name](Draw(torch.bfloat16), 48, 16)
+    expected, found = ([copied(value) for value in given] for _ in range(2))
+    getattr(reference, name)(*expected)
+    getattr(triton, name)(*found)
+    for theirs, ours in zip(flat(expected), flat(found), strict=True):
+        assert relative_error(ours.float(), theirs.float()) < 1e-5
 
 
 def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,14 +19,16 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
+from gfqa.kernels.decode_step import FUSING
 from gfqa.kernels.decode_step import triton as decode_triton
 from gfqa.kernels.gold_attention import latent_tokens, triton, triton_latent
 from gfqa.kernels.gold_attention.triton_memory import unsorted
 from gfqa.kernels.testing import relative_error
 from gfqa.model import KeyCache, LanguageModel, load_model
-from gfqa.model.decode_graph import Attend, DecodeStep, Memory
+from gfqa.model.decode_graph import DecodeStep
 from gfqa.model.gpu_memory import latent_memory, sorted_memory
 from gfqa.model.state import ModelState
+from gfqa.model.step_attention import Attend, Memory
 from tests.conftest import make_model
 from tests.model.plain import chain_keys_values
 
@@ -77,6 +79,13 @@ def follow(
     return worst, relative_error(step.mass(), mass)
 
 
+def fewer_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter's time is that of its programs."""
+    if DEVICE == "cpu":
+        for field in ("spread", "low_spread", "mix_spread", "sum_spread"):
+            monkeypatch.setattr(decode_triton.LAUNCH, field, 1)
+
+
 def test_same_tokens_over_64_steps(model: LanguageModel) -> None:
     cache, state, token = asked(model)
     step = DecodeStep(model, state, sorted_memory(model, cache, *EXACT), 64)
@@ -91,9 +100,7 @@ def test_fused_launches_give_the_same(
     model = load_model(make_model(tmp_path, **{**SETTINGS, **settings}), DEVICE, torch.float32)
     cache, state, token = asked(model)
     layers = sorted_memory(model, cache, *EXACT)
-    if DEVICE == "cpu":
-        # The interpreter's time is that of its programs.
-        monkeypatch.setattr(decode_triton.LAUNCH, "spread", 1)
+    fewer_programs(monkeypatch)
     for environment, steps in (("0", 32), ("1", 1)):
         monkeypatch.setenv("TRITON_INTERPRET", environment)
         step = DecodeStep(model, state, layers, steps, fused=True)
@@ -105,6 +112,24 @@ def test_fused_launches_give_the_same(
             for name in ("wkv", "att_shift", "ffn_shift", "keys", "values"):
                 if getattr(theirs, name) is not None:
                     assert relative_error(getattr(ours, name), getattr(theirs, name)) < 1e-4
+
+
+@pytest.mark.parametrize("fused", [(), ("mix", "gold"), ("out", "query")])
+def test_other_fusions_give_the_same(
+    tmp_path: Path, fused: tuple[str, ...], model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fewer launches or more, a token is the same and so is the state."""
+    if "out" not in fused:
+        model = load_model(make_model(tmp_path, **{**SETTINGS, "tmix": "x060"}), DEVICE, torch.float32)
+    cache, state, token = asked(model)
+    layers = sorted_memory(model, cache, *EXACT)
+    fewer_programs(monkeypatch)
+    for name in ("mix", "out", "query", "gold"):
+        monkeypatch.setattr(FUSING, name, name in fused)
+    for environment, steps in (("0", 8), ("1", 2)):
+        monkeypatch.setenv("TRITON_INTERPRET", environment)
+        step = DecodeStep(model, state, layers, steps, fused=True)
+        assert max(follow(model, step, cache, state, token, steps)) < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["sorted", "latent"])

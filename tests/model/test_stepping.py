@@ -225,8 +225,8 @@ def test_the_planner_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen(12_000 * MB) == "materialised"
     monkeypatch.setenv("GFQA_GPU_KERNELS", "1")
     assert chosen(8000 * MB) == "sorted"
-    assert chosen(4300 * MB) == "sorted"
-    assert chosen(4000 * MB) == "latent8"
+    assert chosen(3900 * MB) == "sorted"
+    assert chosen(3500 * MB) == "latent8"
     assert chosen(12_000 * MB, dtype=torch.float32) == "materialised"
     assert chosen(8000 * MB, ModelConfig(**{**vars(config), "head_size": 16})) == "materialised"
     rotary = ModelConfig(**{**vars(config), "rope": Rope(), "layout": "chained"})

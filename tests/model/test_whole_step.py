@@ -21,14 +21,13 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
-from gfqa.kernels.decode_step import triton as decode_triton
 from gfqa.kernels.testing import relative_error
 from gfqa.model import LanguageModel, load_model
 from gfqa.model.decode_graph import DecodeStep
 from gfqa.model.gpu_memory import sorted_memory
 from gfqa.model.state import BlockState, ModelState
 from tests.conftest import make_model
-from tests.model.test_decode_graph import DEVICE, EXACT, SETTINGS, asked
+from tests.model.test_decode_graph import DEVICE, EXACT, SETTINGS, asked, fewer_programs
 
 
 def narrowed(state: ModelState) -> ModelState:
@@ -66,7 +65,7 @@ def test_nearer_to_float32_than_plain_bfloat16(
     truth: LanguageModel = copy.deepcopy(model).float()
     cache, state, token = asked(truth)
     layers = sorted_memory(truth, cache, *EXACT)
-    monkeypatch.setattr(decode_triton.LAUNCH, "spread", decode_triton.LAUNCH.spread if DEVICE == "cuda" else 1)
+    fewer_programs(monkeypatch)
     for environment, steps in (("0", 24), ("1", 2)):
         monkeypatch.setenv("TRITON_INTERPRET", environment)
         fused, plain, expected = DecodeStep(model, state, layers, steps, fused=True), narrowed(state), state

@@ -6,12 +6,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import triton
 
+from gfqa.kernels.decode_step import FUSING
+from gfqa.kernels.decode_step import triton_finch_kernels as finch
 from gfqa.kernels.decode_step import triton_gold_kernels as gold
 from gfqa.kernels.decode_step import triton_kernels as kernels
+from gfqa.kernels.decode_step.triton_scan_kernels import gold_scan_kernel
+from gfqa.kernels.gold_attention import triton as attention
 
 
 @dataclass
@@ -19,20 +24,47 @@ class Launch:
     """How matrix rows are spread. rows: of a program, by the columns they have (numbers of a tile / warps of 32 threads).
 
     tile: numbers of a program's tile at most; warps: of a program; spread: programs wanted, so that short matrices fill the
-    chip too; lines: rows of a low-rank matrix read at once; early: start a launch before the one ahead has ended.
-    mix_apart: from this width on, a low-rank mix has a launch of its own: done again in every program, it would be most of what
-    the programs read.
+    chip too; lines: rows of a low-rank matrix read at once by 4 warps; early: start a launch before the one ahead has
+    ended; ahead: a launch started early asks L2 for what it has no registers for, soon: so many tiles of a memory's keys a
+    program among it.
+    low_warps, low_spread, low_registers: where every program multiplies a low-rank mix with its second matrix; registers are
+    those of a thread, at most.
+    mix_tile, mix_warps, mix_spread, mix_lines: the same where every program makes its low-rank mix, which asks for fewer and
+    larger ones; mix_registers: of a thread at most, so that a program begun early fits beside two of the launch before.
+    sum_warps, sum_spread, sum_registers: the same where every program adds the heads' shares up.
+    mix_apart: from this width on, that has launches of its own: it would be most of what is read.
     """
 
     tile: int = 16384
     warps: int = 4
     spread: int = 128
-    lines: int = 8
+    lines: int = 4
+    low_warps: int = 4
+    low_spread: int = 128
+    low_registers: int = 160
     early: bool = True
+    ahead: bool = True
+    soon: int = 2
+    mix_tile: int = 32768
+    mix_warps: int = 8
+    mix_spread: int = 96
+    mix_lines: int = 16
+    mix_registers: int = 160
+    sum_warps: int = 8
+    sum_spread: int = 96
+    sum_registers: int = 160
     mix_apart: int = 1024
 
 
 LAUNCH = Launch()
+
+
+class _Input(NamedTuple):
+    """Where `mixed_times` finds its input: `kind` and what it reads of it."""
+
+    kind: str
+    mixed: torch.Tensor
+    low: torch.Tensor
 
 
 def embed(token, table, norm, x, e, o, o_before, kappa, kappa_before, ids, length, scale, memory, unit):
@@ -44,28 +76,19 @@ def embed(token, table, norm, x, e, o, o_before, kappa, kappa_before, ids, lengt
     )  # fmt: skip
 
 
-def shifted_low(x, shift, norm, mix, w1, z, low):
-    """See `reference.shifted_low`."""
-    weight, bias, eps = norm
-    c, n = len(x), len(low)
-    rows = _rows(n, c)
-    _run(kernels.shifted_low_kernel, (triton.cdiv(n, rows),), x, x, shift, weight, bias, mix, w1, z, low, eps, n,
-         C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
-
-
-def finch_products(z, shift, low, mixes, w2, matrices, order, out):
+def finch_products(x, shift, norm, mix, w1, mixes, w2, matrices, order, z, out):
     """See `reference.finch_products`."""
-    c, a = len(z), len(matrices[4])
+    weight, bias, eps = norm
+    c, a = len(x), len(matrices[4])
     b = 0 if matrices[5] is None else len(matrices[5])
-    rows = _rows(4 * c, c)
+    given = _mixed(x, shift, norm, mix, w1, mixes, w2, z, FUSING.mix)
+    rows, options = _mixing_rows(4 * c, c, given, w2.shape[1])
     grid = 4 * triton.cdiv(c, rows) + triton.cdiv(a, rows) + triton.cdiv(b, rows)
-    mixed = _mixed(z, shift, low, mixes, w2)
     last = matrices[4] if matrices[5] is None else matrices[5]
     _run(
-        kernels.finch_products_kernel, (grid,), z, z, shift, low, mixes, w2, *matrices[:5], last, mixed, out, a, b,
-        MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
-        C=c, INNER=w2.shape[1], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines,
-        READY=mixed is not z,
+        finch.finch_products_kernel, (grid,), x, x, shift, weight, bias, mix, w1, mixes, w2, *matrices[:5], last, given.mixed,
+        z, given.low, out, eps, a, b, MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
+        C=c, INNER=w2.shape[1], BLOCK=_block(c), ROWS=rows, INPUT=given.kind, **options,
     )  # fmt: skip
 
 
@@ -77,7 +100,7 @@ def finch_state(products, w2, bias, bonus, norm, state, z, shift, y, floor, scal
     rows = min(16, n) if second else n
     a, b = len(w2[0]), len(w2[1]) if second else 0
     _run(
-        kernels.finch_state_kernel, (heads, n // rows), z, products, w2[0], w2[1] if second else w2[0], bias, bonus,
+        finch.finch_state_kernel, (heads, n // rows), z, products, w2[0], w2[1] if second else w2[0], bias, bonus,
         weight, offset, state, z, shift, y, eps, floor or 0.0, math.log(-floor) if floor else 0.0, a, b,
         C=heads * n, N=n, ROWS=rows, A=_block(a), B=_block(b), FLOOR=floor is not None, SCALE_KEYS=scale_keys,
         SECOND=second,
@@ -93,22 +116,51 @@ def project(y, norm, w, x):
          C=c, BLOCK=_block(c), ROWS=rows, NORM=norm is not None)  # fmt: skip
 
 
-def channel_keys(x, shift, norm, mixes, matrices, z, hidden, gate):
-    """See `reference.channel_keys`."""
-    weight, bias, eps = norm
-    c, f = len(x), len(hidden)
-    rows = _rows(f + c, c)
+def finch_output(products, w2, bias, bonus, norm, state, z, shift, w, floor, scale_keys, moved, parts, stats):
+    """See `reference.finch_output`."""
+    heads, n = state.shape[:2]
+    c, second = heads * n, w2[1] is not None
+    weight, offset, eps = norm
+    rows = _rows(heads * c, n)
+    a, b = len(w2[0]), len(w2[1]) if second else 0
     _run(
-        kernels.channel_keys_kernel, (triton.cdiv(f, rows) + triton.cdiv(c, rows),), x, x, shift, weight, bias, *mixes,
-        *matrices, z, hidden, gate, eps, C=c, F=f, BLOCK=_block(c), ROWS=rows,
+        finch.finch_output_kernel, (heads, triton.cdiv(c, rows)), z, products, w2[0], w2[1] if second else w2[0], bias,
+        bonus, weight, offset, state, z, shift, w, moved, parts, stats, eps, floor or 0.0,
+        math.log(-floor) if floor else 0.0, a, b, C=c, N=n, ROWS=rows, A=_block(a), B=_block(b),
+        FLOOR=floor is not None, SCALE_KEYS=scale_keys, SECOND=second,
     )  # fmt: skip
 
 
-def channel_values(hidden, gate, w, x, z, shift):
+def channel_keys(x, parts, stats, folded, shift, norm, mixes, matrices, moving, middle, z, hidden, gate):
+    """See `reference.channel_keys`."""
+    weight, bias, eps = norm
+    c, f = len(x), len(hidden)
+    if parts is None:
+        parts = stats = middle = x
+    heads = 1 if parts is x else len(parts)
+    ready = parts is x or c >= LAUNCH.mix_apart
+    *of_norm, output_eps = folded or (x, x, 0.0)
+    output = {"C": c, "HEADS": heads, "HEAD_BLOCK": _block(heads), "NORM": folded is not None}
+    if ready and parts is not x:
+        _run(kernels.gather_kernel, (triton.cdiv(c, 128),), x, x, parts, stats, *of_norm, middle, output_eps,
+             COLUMNS=128, **output)  # fmt: skip
+    rows, options = _rows(f + c, c), {}
+    if not ready:
+        options = {"num_warps": LAUNCH.sum_warps, "maxnreg": LAUNCH.sum_registers}
+        rows = _power((f + c) // LAUNCH.sum_spread, LAUNCH.mix_tile // _block(c))
+    grid = triton.cdiv(f, rows) + triton.cdiv(c, rows) + (heads if moving else 0)
+    _run(
+        kernels.channel_keys_kernel, (grid,), x, x, parts, stats, *of_norm, shift, weight, bias, *mixes, *matrices,
+        *(moving or (x, x)), middle, z, hidden, gate, output_eps, eps, F=f, BLOCK=_block(c), ROWS=rows, READY=ready,
+        MOVES=bool(moving), **output, **options,
+    )  # fmt: skip
+
+
+def channel_values(hidden, gate, w, middle, z, x, shift):
     """See `reference.channel_values`."""
     c, f = w.shape
     rows = _rows(c, f)
-    _run(kernels.channel_values_kernel, (triton.cdiv(c, rows),), x, hidden, gate, w, x, z, shift,
+    _run(kernels.channel_values_kernel, (triton.cdiv(c, rows),), x, hidden, gate, w, middle, z, x, shift,
          C=c, F=f, BLOCK=_block(f), ROWS=rows)  # fmt: skip
 
 
@@ -138,6 +190,7 @@ def own_mixed(raw, kappa, kappa_before, o, o_before, low, mixes, w2, w1, mixed, 
     _run(
         gold.own_mixed_kernel, (triton.cdiv(n, rows), 2 * layers), raw, raw, kappa, kappa_before, o, o_before, low, mixes,
         w2, w1, mixed, inner_low, n, C=c, INNER=w2.shape[2], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines,
+        maxnreg=LAUNCH.low_registers,
     )  # fmt: skip
 
 
@@ -147,25 +200,64 @@ def own_rows(mixed, low, w2, norm, own, length):
     c, (layers, _, n) = mixed.shape[-1], low.shape
     _run(
         gold.own_rows_kernel, (2 * layers,), mixed, mixed, low, w2, weight, bias, own, length, eps, own.stride(1),
-        C=c, INNER=n, BLOCK=_block(c), LINES=2 * LAUNCH.lines, num_warps=8,
+        C=c, INNER=n, BLOCK=_block(c), LINES=16, num_warps=8,
     )  # fmt: skip
 
 
-def query(z, shift, low, mix, w2, w, raw):
+def query(x, shift, norm, mix, w1, mix_q, w2, w, z, raw):
     """See `reference.query`."""
-    c = len(z)
-    rows = _rows(c, c)
-    mixed = _mixed(z, shift, low, mix.view(1, c), w2.view(1, -1, c))
-    _run(gold.query_kernel, (triton.cdiv(c, rows),), z, z, shift, low, mix, w2, w, mixed, raw,
-         C=c, INNER=len(low), BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines, READY=mixed is not z)  # fmt: skip
+    weight, bias, eps = norm
+    c = len(x)
+    given = _mixed(x, shift, norm, mix, w1, mix_q.view(1, c), w2.view(1, -1, c), z, FUSING.query)
+    rows, options = _mixing_rows(c, c, given, len(w2))
+    _run(
+        gold.query_kernel, (triton.cdiv(c, rows),), x, x, shift, weight, bias, mix, w1, mix_q, w2, w, given.mixed, z,
+        given.low, raw, eps, C=c, INNER=len(w2), BLOCK=_block(c), ROWS=rows, INPUT=given.kind, **options,
+    )  # fmt: skip
 
 
-def query_norm(raw, norm, scale, z, shift, q):
+def query_norm(raw, norm, scale, q, z=None, shift=None):
     """See `reference.query_norm`."""
     weight, bias, eps = norm
     c = len(raw)
-    _run(gold.query_norm_kernel, (1,), raw, raw, weight, bias, raw if scale is None else scale, z, shift, q, eps,
-         C=c, BLOCK=_block(c), SCALED=scale is not None)  # fmt: skip
+    _run(gold.query_norm_kernel, (1,), raw, raw, weight, bias, raw if scale is None else scale, _or(z, raw),
+         _or(shift, raw), q, eps, C=c, BLOCK=_block(c), SCALED=scale is not None, SHIFTS=shift is not None)  # fmt: skip
+
+
+def gold_scan(raw, norm, scale, own, length, memory, logits):
+    """See `reference.gold_scan`."""
+    weight, bias, eps = norm
+    (heads, size, n), c, launch = memory.keys.shape, len(raw), attention.ONE
+    own_tiles, own_parts = attention.own_shares(own.shape[1])
+    tiles, parts = attention.shares(
+        triton.cdiv(size, launch.tile), heads, launch.per_processor, raw.device, beside=own_parts
+    )
+    parts += own_parts
+    partials = attention.Partials.empty(heads, parts, n, raw.device)
+    peaks, sums, outs = partials.peaks, partials.sums, partials.outs
+    keys, values = memory.keys, memory.values
+    _run(
+        gold_scan_kernel, (heads, parts), raw, raw, weight, bias, raw if scale is None else scale, own, length, keys,
+        _or(memory.key_scales, keys), values, _or(memory.value_scales, values), memory.bigram, memory.offsets, peaks, sums,
+        outs, _or(logits, raw), size, values.shape[1], tiles, own_tiles, own_parts, parts, own.stride(0),
+        attention.logit_factor(n), eps, C=c, N=n, BLOCK=_block(c), OWN_TILE=attention.OWN_TILE, TILE=launch.tile,
+        VALUE_ROWS=launch.value_rows, KEY_SCALES=memory.key_scales is not None,
+        VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8 and n >= 32,
+        KEYS_FIRST=launch.keys_first, AHEAD=launch.ahead, MASS=logits is not None, SCALED=scale is not None, SOON=LAUNCH.soon,
+        num_warps=launch.warps, num_stages=launch.stages,
+    )  # fmt: skip
+    return peaks, sums, outs
+
+
+def gold_output(partials, gain, w, z, shift, parts, stats, totals):
+    """See `reference.gold_output`."""
+    peaks, sums, outs = partials
+    (heads, n_parts), n, c = peaks.shape, outs.shape[-1], len(z)
+    rows = _rows(heads * c, n)
+    _run(
+        gold.gold_output_kernel, (heads, triton.cdiv(c, rows)), z, peaks, sums, outs, gain, w, z, shift, parts, stats,
+        totals, n_parts, C=c, N=n, ROWS=rows, PARTS=max(2, triton.next_power_of_2(n_parts)), num_warps=8,
+    )  # fmt: skip
 
 
 def logits(x, norm, w, out):
@@ -177,22 +269,39 @@ def logits(x, norm, w, out):
          C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
 
 
-def _mixed(z, shift, low, mixes, w2):
-    """Inputs [groups, C], z mixed with the shift, where they are made apart; else z itself."""
-    c, groups = len(z), len(mixes)
-    if c < LAUNCH.mix_apart:
-        return z
-    mixed = torch.empty((groups, c), dtype=torch.float32, device=z.device)
-    _run(kernels.mixed_kernel, (triton.cdiv(c, 128), groups), z, z, shift, low, mixes, w2, mixed,
+def _mixed(x, shift, norm, mix, w1, mixes, w2, z, whole):
+    """The input of products; whole: they make all of it themselves, but for wide ones, whose inputs [groups, C] are made apart.
+
+    z is made too unless they do that.
+    """
+    weight, bias, eps = norm
+    c, groups, n = len(x), len(mixes), len(w1)
+    apart = c >= LAUNCH.mix_apart
+    if whole and not apart:
+        return _Input("whole", x, x)
+    low = torch.empty(n, dtype=torch.float32, device=x.device)
+    rows = _rows(n, c)
+    _run(finch.shifted_low_kernel, (triton.cdiv(n, rows),), x, x, shift, weight, bias, mix, w1, z, low, eps, n,
+         C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
+    if not apart:
+        return _Input("low", x, low)
+    mixed = torch.empty((groups, c), dtype=torch.float32, device=x.device)
+    _run(finch.mixed_kernel, (triton.cdiv(c, 128), groups), x, z, shift, low, mixes, w2, mixed,
          C=c, INNER=w2.shape[1], LINES=_block(w2.shape[1]), COLUMNS=128)  # fmt: skip
-    return mixed
+    return _Input("ready", mixed, low)
 
 
-def _run(kernel, grid, where, *arguments, num_warps=None, **constants):
+def _run(kernel, grid, where, *arguments, num_warps=None, num_stages=3, maxnreg=None, **constants):
     early = LAUNCH.early and where.is_cuda
     options = {"launch_pdl": True} if early else {}
+    options |= {"num_warps": num_warps or LAUNCH.warps, "num_stages": num_stages, "maxnreg": maxnreg}
     with torch.cuda.device_of(where):
-        kernel[grid](*arguments, **constants, EARLY=early, num_warps=num_warps or LAUNCH.warps, **options)
+        kernel[grid](*arguments, **constants, EARLY=early * (1 + LAUNCH.ahead), **options)
+
+
+def _or(tensor, other):
+    """A kernel argument that is not read needs some tensor all the same."""
+    return other if tensor is None else tensor
 
 
 def _block(n):
@@ -201,6 +310,22 @@ def _block(n):
 
 def _rows(n_rows, n_columns):
     """Rows of a program: few enough for its tile and for `spread` programs, a power of two."""
-    fitting = max(1, LAUNCH.tile // _block(n_columns))
-    wanted = max(1, n_rows // LAUNCH.spread)
-    return min(fitting, 1 << (wanted.bit_length() - 1))
+    return _power(n_rows // LAUNCH.spread, LAUNCH.tile // _block(n_columns))
+
+
+def _mixing_rows(n_rows, n_columns, given, inner):
+    """(rows, options) of a program that makes its input itself, or finds it ready."""
+    if given.kind == "ready":
+        return _rows(n_rows, n_columns), {"LINES": LAUNCH.lines}
+    if given.kind == "low":
+        options = {"num_warps": LAUNCH.low_warps, "maxnreg": LAUNCH.low_registers}
+        options["LINES"] = LAUNCH.lines * LAUNCH.low_warps // 4
+        return _power(n_rows // LAUNCH.low_spread, LAUNCH.tile * LAUNCH.low_warps // 4 // _block(n_columns)), options
+    options = {"num_warps": LAUNCH.mix_warps, "maxnreg": LAUNCH.mix_registers}
+    options["LINES"] = min(LAUNCH.mix_lines, triton.next_power_of_2(inner))
+    return _power(n_rows // LAUNCH.mix_spread, LAUNCH.mix_tile // _block(n_columns)), options
+
+
+def _power(wanted, most):
+    """The power of two at or below both, 1 at least."""
+    return 1 << (max(1, min(wanted, most)).bit_length() - 1)

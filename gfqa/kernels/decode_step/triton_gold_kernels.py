@@ -8,17 +8,21 @@ Manners as in `triton_kernels`.
 import triton
 import triton.language as tl
 
+from gfqa.kernels.decode_step.triton_finch_kernels import mixed_times
 from gfqa.kernels.decode_step.triton_kernels import (
+    ask_for,
+    ask_for_some,
     begin,
+    head_share,
     low_rank,
     matrix,
-    mixed_input,
     normed,
     over_rms,
     tanh,
     times,
     vector,
 )
+from gfqa.kernels.gold_attention.triton_kernels import merged
 
 
 @triton.jit
@@ -39,6 +43,7 @@ def cache_key_kernel(
     elif number < blocks_a + blocks_b:
         row = (number - blocks_a) * ROWS + line
         tile = matrix(w_b, row, C, C, C + WIDTH, BLOCK)
+        ask_for(e, C, BLOCK, EARLY)
         begin(EARLY)
         tl.store(raw + row, times(tile, vector(e, C, BLOCK)), mask=row < C)
     else:
@@ -62,7 +67,8 @@ def decompress_kernel(
     tile = matrix(w_b + C, row, C, WIDTH, C + WIDTH, BLOCK)
     begin(EARLY)
     key = vector(compressed + (tl.load(length) - 1).to(tl.int64) * WIDTH, WIDTH, BLOCK)
-    tl.store(raw + row, tl.load(raw + row, mask=row < C) + times(tile, key), mask=row < C)
+    before = tl.load(raw + row, mask=row < C)
+    tl.store(raw + row, before + times(tile, key), mask=row < C)
 
 
 @triton.jit
@@ -75,12 +81,15 @@ def own_mixed_kernel(
     side, column = tl.program_id(1), tl.arange(0, BLOCK)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     tile, share = matrix(w1 + side * rows * C, row, rows, C, C, BLOCK), vector(mixes + side * C, C, BLOCK)
+    ask_for_some(w2 + side * INNER * C, tl.program_id(0), C, INNER, BLOCK, 8, EARLY)
     begin(EARLY)
-    share += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
     if side % 2 == 0:
-        now, before = over_rms(vector(raw, C, BLOCK), C), vector(kappa_before, C, BLOCK)
+        now, before = vector(raw, C, BLOCK), vector(kappa_before, C, BLOCK)
     else:
         now, before = vector(o, C, BLOCK), vector(o_before, C, BLOCK)
+    share += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
+    if side % 2 == 0:
+        now = over_rms(now, C)
     found = now + (before - now) * share
     tl.store(inner_low + side * rows + row, tanh(times(tile, found)), mask=row < rows)
     if tl.program_id(0) == 0:
@@ -97,37 +106,63 @@ def own_rows_kernel(
     """See `reference.own_rows`. A program for each layer and side: the norm needs the whole row."""
     side, column = tl.program_id(0), tl.arange(0, BLOCK)
     gain, offset = vector(weight + side * C, C, BLOCK), vector(bias + side * C, C, BLOCK)
+    for start in tl.static_range(0, INNER, LINES):
+        ask_for_some(w2 + side * INNER * C, start // LINES, C, INNER, BLOCK, LINES, EARLY)
     begin(EARLY)
     row = vector(mixed + side * C, C, BLOCK)
-    row += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
     place = side.to(tl.int64) * side_stride + (tl.load(length) - 1).to(tl.int64) * C
+    row += low_rank(low + side * INNER, w2 + side * INNER * C, C, INNER, BLOCK, LINES)
     tl.store(own + place + column, normed(row, gain, offset, eps, C, BLOCK), mask=column < C)
 
 
 @triton.jit
 def query_kernel(
-    z, shift, low, mix, w2, w, mixed, raw, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr,
-    ROWS: tl.constexpr, LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
+    x, shift, weight, bias, mix, w1, mix_q, w2, w, mixed, z, low, raw, eps, C: tl.constexpr, INNER: tl.constexpr,
+    BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr, INPUT: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.query`."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    tile = matrix(w, row, C, C, C, BLOCK)
-    found = times(tile, mixed_input(z, shift, low, mix, w2, mixed, 0, C, INNER, BLOCK, LINES, READY, EARLY))
+    found = mixed_times(
+        w, row, C, x, shift, weight, bias, mix, w1, mix_q, w2, mixed, z, low, 0, eps,
+        C, INNER, BLOCK, ROWS, LINES, INPUT, EARLY,
+    )  # fmt: skip
     tl.store(raw + row, found, mask=row < C)
 
 
 @triton.jit
 def query_norm_kernel(
     raw, weight, bias, scale, z, shift, q, eps, C: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr,
-    EARLY: tl.constexpr,
+    SHIFTS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.query_norm`: one program."""
     column = tl.arange(0, BLOCK)
-    inside = column < C
     gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
     begin(EARLY)
-    found = normed(vector(raw, C, BLOCK), gain, offset, eps, C, BLOCK)
+    found = vector(raw, C, BLOCK)
     if SCALED:
-        found *= tl.load(scale)
-    tl.store(q + column, found, mask=inside)
-    tl.store(shift + column, tl.load(z + column, mask=inside), mask=inside)
+        factor = tl.load(scale)
+    if SHIFTS:
+        tl.store(shift + column, tl.load(z + column, mask=column < C), mask=column < C)
+    found = normed(found, gain, offset, eps, C, BLOCK)
+    if SCALED:
+        found *= factor
+    tl.store(q + column, found, mask=column < C)
+
+
+@triton.jit(do_not_specialize=["n_parts"])
+def gold_output_kernel(
+    peaks, sums, outs, weight, w, z, shift, parts, stats, totals, n_parts,
+    C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, PARTS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.gold_output`. A program merges a whole head, and makes that head's share of ROWS rows of the output."""
+    head = tl.program_id(0)
+    row, channel = tl.program_id(1) * ROWS + tl.arange(0, ROWS), head * N + tl.arange(0, N)
+    tile = matrix(w + head * N, row, C, N, C, N)
+    gain = tl.load(weight + channel).to(tl.float32)
+    begin(EARLY)
+    now = tl.load(z + channel)
+    out, total = merged(peaks, sums, outs, head, n_parts, N, PARTS)
+    head_share(out, tile, gain, parts, stats, head, row, C, N)
+    if tl.program_id(1) == 0:
+        tl.store(totals + head, total)
+        tl.store(shift + channel, now)

@@ -2,7 +2,8 @@
 
 A layer norm or a token shift of C numbers is done again in every program, which costs less than a launch. Matrices lie row by
 row, [out, in]; vectors between launches are float32. Each kernel loads its weights first and only then waits for the launch
-before it (`begin`): with EARLY it is started while that one still runs.
+before it (`begin`): with EARLY it is started while that one still runs. With EARLY of 2 it also asks for what it reads later.
+What that launch wrote is read before anything is added up: the compiler moves no load over a barrier.
 """
 
 # mypy: ignore-errors
@@ -11,8 +12,6 @@ import triton
 import triton.language as tl
 from triton.language.extra.cuda import gdc_launch_dependents, gdc_wait
 
-from gfqa.kernels.wkv6.triton_tiles import one_minus_exp
-
 
 @triton.jit
 def begin(EARLY: tl.constexpr):
@@ -20,6 +19,29 @@ def begin(EARLY: tl.constexpr):
     if EARLY:
         gdc_launch_dependents()
         gdc_wait()
+
+
+@triton.jit
+def ask_for(base, n, SIZE: tl.constexpr, EARLY: tl.constexpr):
+    """Before `begin`: bring n numbers to L2, SIZE (a power of two) at most, for which there is no register yet."""
+    if EARLY == 2:
+        line: tl.constexpr = 1024 // base.dtype.element_ty.primitive_bitwidth
+        place = base + tl.minimum(line * tl.arange(0, SIZE // line if line < SIZE else 1), n - 1)
+        tl.inline_asm_elementwise(
+            "{ prefetch.global.L2 [$1]; mov.u32 $0, 0; }", "=r,l", [place.to(tl.int64)], tl.int32, False, 1
+        )
+
+
+@triton.jit
+def ask_for_some(
+    base, number, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, LINES: tl.constexpr, EARLY: tl.constexpr
+):
+    """Before `begin`: bring LINES rows of a matrix [INNER, C], which ones by the program's number, to L2.
+
+    So a few programs that all read it bring all of it, each asking for little.
+    """
+    first = number % ((INNER + LINES - 1) // LINES) * LINES
+    ask_for(base + first * C, (INNER - first) * C, LINES * BLOCK, EARLY)
 
 
 @triton.jit
@@ -62,15 +84,18 @@ def tanh(x):
 
 @triton.jit
 def low_rank(low, base, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, LINES: tl.constexpr):
-    """low [INNER] times a matrix [INNER, C]; low is in memory, written by the launch before."""
-    column, out = tl.arange(0, BLOCK), tl.zeros([BLOCK], tl.float32)
+    """low [INNER] times a matrix [INNER, C]; low is in memory, written by the launch before.
+
+    Added up over the warps once, at the end: no read waits for another.
+    """
+    column, out = tl.arange(0, BLOCK), tl.zeros([LINES, BLOCK], tl.float32)
     for first in tl.static_range(0, INNER, LINES):
         line = first + tl.arange(0, LINES)
         share = tl.load(low + line, mask=line < INNER, other=0.0).to(tl.float32)
         mask = (line < INNER)[:, None] & (column < C)[None, :]
         rows = tl.load(base + line[:, None] * C + column[None, :], mask=mask, other=0.0)
-        out += tl.sum(rows.to(tl.float32) * share[:, None], 0)
-    return out
+        out += rows.to(tl.float32) * share[:, None]
+    return tl.sum(out, 0)
 
 
 @triton.jit
@@ -85,9 +110,10 @@ def embed_kernel(
     inside = column < C
     number = tl.load(token)
     place = tl.load(length)
+    o_was, kappa_was = tl.load(o + column, mask=inside), tl.load(kappa + column, mask=inside)
     now = normed(vector(table + number * C, C, BLOCK), gain, shift, eps, C, BLOCK)
-    tl.store(o_before + column, tl.load(o + column, mask=inside), mask=inside)
-    tl.store(kappa_before + column, tl.load(kappa + column, mask=inside), mask=inside)
+    tl.store(o_before + column, o_was, mask=inside)
+    tl.store(kappa_before + column, kappa_was, mask=inside)
     tl.store(x + column, now, mask=inside)
     tl.store(e + column, now, mask=inside)
     tl.store(o + column, over_rms(now, C), mask=inside)
@@ -96,137 +122,6 @@ def embed_kernel(
         visible = (place + 1 + memory).to(tl.float32)
         tl.store(scale, tl.minimum(tl.maximum(tl.log(visible) * unit, 0.5), 4.0))
     tl.store(length, place + 1)
-
-
-@triton.jit
-def shifted_low_kernel(
-    x, shift, weight, bias, mix, w1, z, low, eps, rows,
-    C: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
-    """See `reference.shifted_low`."""
-    row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, BLOCK)
-    tile = matrix(w1, row, rows, C, C, BLOCK)
-    gain, offset, share = vector(weight, C, BLOCK), vector(bias, C, BLOCK), vector(mix, C, BLOCK)
-    begin(EARLY)
-    now = normed(vector(x, C, BLOCK), gain, offset, eps, C, BLOCK)
-    mixed = now + (vector(shift, C, BLOCK) - now) * share
-    tl.store(low + row, tanh(times(tile, mixed)), mask=row < rows)
-    if tl.program_id(0) == 0:
-        tl.store(z + column, now, mask=column < C)
-
-
-@triton.jit
-def mixed_kernel(
-    z, shift, low, mixes, w2, out, C: tl.constexpr, INNER: tl.constexpr, LINES: tl.constexpr,
-    COLUMNS: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
-    """out [groups, C]: z mixed with the shift by mixes [groups, C] + low [groups * INNER] w2 [groups, INNER, C]."""
-    group, column, line = tl.program_id(1), tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS), tl.arange(0, LINES)
-    mask = (line < INNER)[:, None] & (column < C)[None, :]
-    rows = tl.load(w2 + (group * INNER + line)[:, None] * C + column[None, :], mask=mask, other=0.0).to(tl.float32)
-    share = tl.load(mixes + group * C + column, mask=column < C, other=0.0).to(tl.float32)
-    begin(EARLY)
-    share += tl.sum(rows * tl.load(low + group * INNER + line, mask=line < INNER, other=0.0)[:, None], 0)
-    now = tl.load(z + column, mask=column < C, other=0.0)
-    before = tl.load(shift + column, mask=column < C, other=0.0).to(tl.float32)
-    tl.store(out + group * C + column, now + (before - now) * share, mask=column < C)
-
-
-@triton.jit
-def mixed_input(
-    z, shift, low, mixes, w2, mixed, mix, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr,
-    LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
-    """Row `mix` of what `mixed_kernel` writes: read, where it is READY, or else computed."""
-    if READY:
-        begin(EARLY)
-        return vector(mixed + mix * C, C, BLOCK)
-    else:
-        share = vector(mixes + mix * C, C, BLOCK)
-        begin(EARLY)
-        share += low_rank(low + mix * INNER, w2 + mix * INNER * C, C, INNER, BLOCK, LINES)
-        now = vector(z, C, BLOCK)
-        return now + (vector(shift, C, BLOCK) - now) * share
-
-
-@triton.jit
-def finch_products_kernel(
-    z, shift, low, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, out, rows_a, rows_b,
-    MIX_R: tl.constexpr, MIX_K: tl.constexpr, MIX_V: tl.constexpr, MIX_F: tl.constexpr, MIX_A: tl.constexpr,
-    C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
-    READY: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
-    """See `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
-    blocks: tl.constexpr = (C + ROWS - 1) // ROWS
-    blocks_a = tl.cdiv(rows_a, ROWS)
-    number = tl.program_id(0)
-    group = tl.minimum(number // blocks, 4)
-    first, limit, offset = number - group * blocks, C, group * C
-    base, mix = w_r, MIX_R
-    if group == 1:
-        base, mix = w_k, MIX_K
-    elif group == 2:
-        base, mix = w_v, MIX_V
-    elif group == 3:
-        base, mix = w_f, MIX_F
-    elif group == 4:
-        base, mix, limit = w_a, MIX_A, rows_a
-        if first >= blocks_a:
-            base, mix, limit, offset, first = w_b, MIX_F, rows_b, 4 * C + rows_a, first - blocks_a
-    row = first * ROWS + tl.arange(0, ROWS)
-    tile = matrix(base, row, limit, C, C, BLOCK)
-    found = times(tile, mixed_input(z, shift, low, mixes, w2, mixed, mix, C, INNER, BLOCK, LINES, READY, EARLY))
-    found = tl.where(group == 4, tanh(found), found)
-    tl.store(out + offset + row, found, mask=row < limit)
-
-
-@triton.jit
-def finch_state_kernel(
-    products, w2_a, w2_b, bias, bonus, weight, offset, state, z, shift, y, eps, floor, log_floor, rows_a, rows_b,
-    C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr, FLOOR: tl.constexpr,
-    SCALE_KEYS: tl.constexpr, SECOND: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
-    """See `reference.finch_state`; a program has ROWS value channels of a head, all of them without SECOND."""
-    head = tl.program_id(0)
-    channel, own = head * N + tl.arange(0, N), tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    value = head * N + own
-    line_a, line_b = tl.arange(0, A), tl.arange(0, B)
-    tile_a = tl.load(w2_a + line_a[:, None] * C + channel[None, :], mask=(line_a < rows_a)[:, None], other=0.0).to(
-        tl.float32
-    )
-    decay = tl.load(bias + channel).to(tl.float32)
-    if SECOND:
-        tile_b = tl.load(w2_b + line_b[:, None] * C + value[None, :], mask=(line_b < rows_b)[:, None], other=0.0).to(
-            tl.float32
-        )
-    begin(EARLY)
-    square = state + head * N * N + own[:, None] * N + tl.arange(0, N)[None, :]
-    s = tl.load(square)
-    r, k, v = tl.load(products + channel), tl.load(products + C + channel), tl.load(products + 2 * C + value)
-    low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)
-    decay += tl.sum(tile_a * low[:, None], 0)
-    if FLOOR:
-        decay = floor * tl.sigmoid(decay - log_floor)
-    else:
-        decay = -tl.exp(decay)
-    if SCALE_KEYS:
-        k *= one_minus_exp(decay)
-    read = s
-    if not SECOND:
-        read = s + (tl.load(bonus + channel).to(tl.float32) * k)[None, :] * v[:, None]
-    out = tl.sum(read * r[None, :], 1)
-    tl.store(square, s * tl.exp(decay)[None, :] + k[None, :] * v[:, None])
-    fourth = tl.load(products + 3 * C + value)
-    if SECOND:
-        low = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
-        out += fourth + tl.sum(tile_b * low[:, None], 0)
-    else:
-        centred = out - tl.sum(out, 0) / N
-        scale = tl.rsqrt(tl.sum(centred * centred, 0) / N + eps)
-        out = centred * scale * tl.load(weight + value).to(tl.float32) + tl.load(offset + value).to(tl.float32)
-        out *= fourth * tl.sigmoid(fourth)
-    tl.store(y + value, out)
-    tl.store(shift + value, tl.load(z + value))
 
 
 @triton.jit
@@ -240,41 +135,116 @@ def project_kernel(
     if NORM:
         gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
     begin(EARLY)
-    inside = vector(y, C, BLOCK)
+    inside, now = vector(y, C, BLOCK), tl.load(x + row, mask=row < C)
     if NORM:
         inside = normed(inside, gain, offset, eps, C, BLOCK)
-    tl.store(x + row, tl.load(x + row, mask=row < C) + times(tile, inside), mask=row < C)
+    tl.store(x + row, now + times(tile, inside), mask=row < C)
+
+
+@triton.jit
+def head_share(out, tile, gain, parts, stats, head, row, C: tl.constexpr, N: tl.constexpr):
+    """Leave one head's share of an output matrix's product: rows of `tile` times gain * out [N]; and out's mean and deviations.
+
+    `gathered` adds the shares of all heads up.
+    """
+    tl.store(parts + head * C + row, times(tile, out * gain), mask=row < C)
+    if tl.program_id(1) == 0:
+        mean = tl.sum(out, 0) / N
+        tl.store(stats + 2 * head, mean)
+        tl.store(stats + 2 * head + 1, tl.sum((out - mean) * (out - mean), 0))
+
+
+@triton.jit
+def gathered(
+    x, parts, stats, of_gain, of_bias, eps, column, C: tl.constexpr, HEADS: tl.constexpr, NORM: tl.constexpr,
+    HEAD_BLOCK: tl.constexpr,
+):  # fmt: skip
+    """x plus an output matrix's product, all heads' shares in order, at some columns; NORM: that of a layer norm of [C]."""
+    inside = column < C
+    found = tl.load(parts + column, mask=inside, other=0.0)
+    for head in tl.static_range(1, HEADS):
+        found += tl.load(parts + head * C + column, mask=inside, other=0.0)
+    if NORM:
+        # W ((y - m) / d * gain + bias) = (W (gain y) - m W gain) / d + W bias
+        head = tl.arange(0, HEAD_BLOCK)
+        known = head < HEADS
+        mean = tl.load(stats + 2 * head, mask=known, other=0.0)
+        middle = tl.sum(mean, 0) / HEADS
+        apart = tl.where(known, mean - middle, 0.0)
+        squares = tl.load(stats + 2 * head + 1, mask=known, other=0.0) + apart * apart * (C // HEADS)
+        scale = tl.rsqrt(tl.sum(squares, 0) / C + eps)
+        found = (found - middle * tl.load(of_gain + column, mask=inside, other=0.0)) * scale
+        found += tl.load(of_bias + column, mask=inside, other=0.0)
+    return tl.load(x + column, mask=inside, other=0.0) + found
+
+
+@triton.jit
+def gather_kernel(
+    x, parts, stats, of_gain, of_bias, middle, eps, C: tl.constexpr, HEADS: tl.constexpr, NORM: tl.constexpr,
+    HEAD_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """`gathered` in a launch of its own."""
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    begin(EARLY)
+    now = gathered(x, parts, stats, of_gain, of_bias, eps, column, C, HEADS, NORM, HEAD_BLOCK)
+    tl.store(middle + column, now, mask=column < C)
+
+
+@triton.jit
+def move_state(state, moved, head, C: tl.constexpr, N: tl.constexpr):
+    """One head's state [N, N] a token on, by the factors, keys and values of `finch_output_kernel`."""
+    place = tl.arange(0, N)
+    moved += head * N + place
+    square = state + head * N * N + place[:, None] * N + place[None, :]
+    factor, k, v = tl.load(moved), tl.load(moved + C), tl.load(moved + 2 * C)
+    tl.store(square, tl.load(square) * factor[None, :] + k[None, :] * v[:, None])
 
 
 @triton.jit
 def channel_keys_kernel(
-    x, shift, weight, bias, mix_k, mix_r, w_k, w_r, z, hidden, gate, eps,
-    C: tl.constexpr, F: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr,
+    x, parts, stats, of_gain, of_bias, shift, weight, bias, mix_k, mix_r, w_k, w_r, state, moved, middle, z, hidden, gate,
+    output_eps, eps, C: tl.constexpr, F: tl.constexpr, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr, MOVES: tl.constexpr, READY: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
-    """See `reference.channel_keys`. Programs: F / ROWS for keys, then C / ROWS for the gate."""
+    """See `reference.channel_keys`. Programs: F / ROWS for keys, C / ROWS for the gate, then the heads whose state moves."""
     blocks: tl.constexpr = (F + ROWS - 1) // ROWS
+    blocks_r: tl.constexpr = (C + ROWS - 1) // ROWS
     number, column = tl.program_id(0), tl.arange(0, BLOCK)
-    base, mix, limit, first = w_k, mix_k, F, number
-    if number >= blocks:
-        base, mix, limit, first = w_r, mix_r, C, number - blocks
-    row = first * ROWS + tl.arange(0, ROWS)
-    tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mix, C, BLOCK)
-    gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
-    begin(EARLY)
-    now = normed(vector(x, C, BLOCK), gain, offset, eps, C, BLOCK)
-    found = times(tile, now + (vector(shift, C, BLOCK) - now) * share)
-    if number >= blocks:
-        tl.store(gate + row, tl.sigmoid(found), mask=row < limit)
+    if number >= blocks + blocks_r:
+        begin(EARLY)
+        if MOVES:
+            move_state(state, moved, number - blocks - blocks_r, C, C // HEADS)
     else:
-        found = tl.maximum(found, 0.0)
-        tl.store(hidden + row, found * found, mask=row < limit)
-    if number == 0:
-        tl.store(z + column, now, mask=column < C)
+        base, mix, limit, first = w_k, mix_k, F, number
+        if number >= blocks:
+            base, mix, limit, first = w_r, mix_r, C, number - blocks
+        row = first * ROWS + tl.arange(0, ROWS)
+        tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mix, C, BLOCK)
+        gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
+        ask_for(shift, C, BLOCK, EARLY)
+        begin(EARLY)
+        before = vector(shift, C, BLOCK)
+        if READY:
+            now = vector(middle, C, BLOCK)
+        else:
+            now = gathered(x, parts, stats, of_gain, of_bias, output_eps, column, C, HEADS, NORM, HEAD_BLOCK)
+            if number == 0:
+                tl.store(middle + column, now, mask=column < C)
+        now = normed(now, gain, offset, eps, C, BLOCK)
+        found = times(tile, now + (before - now) * share)
+        if number == 0:
+            tl.store(z + column, now, mask=column < C)
+        if number >= blocks:
+            tl.store(gate + row, tl.sigmoid(found), mask=row < limit)
+        else:
+            found = tl.maximum(found, 0.0)
+            tl.store(hidden + row, found * found, mask=row < limit)
 
 
 @triton.jit
 def channel_values_kernel(
-    hidden, gate, w, x, z, shift, C: tl.constexpr, F: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+    hidden, gate, w, middle, z, x, shift, C: tl.constexpr, F: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
     EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.channel_values`."""
@@ -282,9 +252,10 @@ def channel_values_kernel(
     inside = row < C
     tile = matrix(w, row, C, F, F, BLOCK)
     begin(EARLY)
-    found = times(tile, vector(hidden, F, BLOCK)) * tl.load(gate + row, mask=inside, other=0.0)
-    tl.store(x + row, tl.load(x + row, mask=inside) + found, mask=inside)
-    tl.store(shift + row, tl.load(z + row, mask=inside), mask=inside)
+    whole, share = vector(hidden, F, BLOCK), tl.load(gate + row, mask=inside, other=0.0)
+    now, moved = tl.load(middle + row, mask=inside), tl.load(z + row, mask=inside)
+    tl.store(x + row, now + times(tile, whole) * share, mask=inside)
+    tl.store(shift + row, moved, mask=inside)
 
 
 @triton.jit

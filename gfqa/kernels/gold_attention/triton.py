@@ -124,7 +124,7 @@ def attend(
     n_tiles = triton.cdiv(S, launch.tile)
     row_blocks = 1 if one else triton.cdiv(B * T, _row_block(B * T))
     tiles, memory_parts = shares(n_tiles, H * row_blocks, launch.per_processor, q.device)
-    own_tiles, own_parts = own_shares(own_keys)
+    own_tiles, own_parts = own_shares(own_keys.shape[2])
     partials = Partials.empty(B * H * T, own_parts + memory_parts, N, q.device)
     scan_own(q, own_keys, own_values, own_length, partials, own_tiles, own_parts)
     if S:
@@ -147,18 +147,21 @@ def check(q: Tensor, own_keys: Tensor, own_values: Tensor) -> None:
         raise ValueError(f"queries, own keys and own values of shapes {shapes} do not belong together")
 
 
-def shares(n_tiles: int, programs: int, per_processor: int, device: torch.device) -> tuple[int, int]:
-    """(tiles a share, shares) of a memory that `programs` programs read side by side; (0, 0) for an empty one."""
+def shares(n_tiles: int, programs: int, per_processor: int, device: torch.device, beside: int = 0) -> tuple[int, int]:
+    """(tiles a share, shares) of a memory that `programs` programs read side by side; (0, 0) for an empty one.
+
+    beside: shares of something else in the same launch.
+    """
     if n_tiles == 0:
         return 0, 0
-    wanted = max(1, per_processor * processors(device) // programs)
+    wanted = max(1, per_processor * processors(device) // programs - beside)
     tiles = triton.cdiv(n_tiles, min(n_tiles, wanted))
     return tiles, triton.cdiv(n_tiles, tiles)
 
 
-def own_shares(own_keys: Tensor) -> tuple[int, int]:
-    """(tiles a share, shares) of the own keys: a share is 4 tiles, more where that would be more than 32 shares."""
-    n_tiles = triton.cdiv(own_keys.shape[2], OWN_TILE)
+def own_shares(room: int) -> tuple[int, int]:
+    """(tiles a share, shares) of `room` own keys: a share is 4 tiles, more where that would be more than 32 shares."""
+    n_tiles = triton.cdiv(room, OWN_TILE)
     tiles = max(4, triton.cdiv(n_tiles, 32))
     return tiles, triton.cdiv(n_tiles, tiles)
 

@@ -61,6 +61,16 @@ def _value_rows(values, scales, offsets, first, row, count, start, limit, N: tl.
 
 
 @triton.jit
+def widened(tile):
+    """A tile of values in float32; bytes become the low bits of 2^23 + 128 + code, which takes no slow conversion."""
+    if tile.dtype == tl.int8:
+        bits = tile.to(tl.uint8, bitcast=True).to(tl.int32) ^ 0x4B000080
+        return bits.to(tl.float32, bitcast=True) - 8388736.0
+    else:
+        return tile.to(tl.float32)
+
+
+@triton.jit
 def _add_one(out, reached, tile, scale, begin, end):
     """out [ROWS, N] plus the values of ROWS bigrams, as `_value_rows` gives them, each times its tokens' weights.
 
@@ -68,24 +78,21 @@ def _add_one(out, reached, tile, scale, begin, end):
     """
     before = tl.where(begin > 0, tl.gather(reached, tl.maximum(begin, 1) - 1, 0), 0.0)
     summed = (tl.gather(reached, tl.maximum(end, 1) - 1, 0) - before) * scale
-    return out + summed[:, None] * tile.to(tl.float32)
+    return out + summed[:, None] * widened(tile)
 
 
-@triton.jit(do_not_specialize=["tiles", "parts", "offset"])
-def scan_one_kernel(
-    q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
-    first_row, row_step, factor, q_head_stride,
-    N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
-    INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
+@triton.jit
+def scan_share(
+    query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, part, tiles, head,
+    place, factor, N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr,
+    VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr,
+    GIVEN: tl.constexpr, MASS: tl.constexpr,
 ):  # fmt: skip
-    """One query against one share of the memory; with GIVEN its logits are there already and no key is read.
-
-    The partials' rows are first_row, first_row + row_step, …: one a head.
+    """One head's query [N] against share `part` of the memory, into the partial result at `place`; GIVEN: see its logits.
 
     Sums stay spread over the threads (`total` by place in the tile, `out` by place among the tile's bigrams) and are added
     up once at the end; only the largest logit is settled tile by tile.
     """
-    head, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     channel, token = tl.arange(0, N), tl.arange(0, TILE)
     keys += head * S * N
     key_scales += head * S
@@ -96,15 +103,12 @@ def scan_one_kernel(
         # Rows 0 and 1 of the query's side of the product are its digits. With keys on the left a token's two products lie in
         # neighbouring columns, which few threads have to exchange.
         line = tl.arange(0, 16)
-        query = tl.load(q + head * q_head_stride + channel[None, :] + 0 * line[:, None]).to(tl.float32)
-        high, low, unit = digits(query)
+        high, low, unit = digits(query[None, :] + tl.zeros([16, N], tl.float32))
         both = tl.where((line == 0)[:, None], high, tl.where((line == 1)[:, None], low, 0)).to(tl.int8)
         if KEYS_FIRST:
             both = tl.trans(both)
         place_value = tl.where(line == 0, 128, tl.where(line == 1, 1, 0))
         factor = factor * tl.max(unit, 0)
-    elif not GIVEN:
-        single = tl.load(q + head * q_head_stride + channel).to(tl.float32)
 
     peak = tl.full([], LOWEST, tl.float32)
     total = tl.zeros([TILE], tl.float32)
@@ -129,8 +133,8 @@ def scan_one_kernel(
         if GIVEN:
             logit = tl.load(logits + start + token, mask=inside, other=0.0)
         else:
-            place = (start + token).to(tl.int64)[:, None] * N + channel[None, :]
-            key = tl.load(keys + place, mask=inside[:, None], other=0)
+            numbers = (start + token).to(tl.int64)[:, None] * N + channel[None, :]
+            key = tl.load(keys + numbers, mask=inside[:, None], other=0)
             if INTEGER:
                 if KEYS_FIRST:
                     found = tl.dot(key, both, out_dtype=tl.int32)
@@ -139,7 +143,7 @@ def scan_one_kernel(
                     found = tl.dot(both, tl.trans(key), out_dtype=tl.int32)
                     logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
             else:
-                logit = tl.sum(key.to(tl.float32) * single[None, :], 1) * factor
+                logit = tl.sum(key.to(tl.float32) * query[None, :], 1) * factor
             if KEY_SCALES:
                 logit *= tl.load(key_scales + start + token, mask=inside, other=0.0).to(tl.float32)
             if MASS:
@@ -165,10 +169,31 @@ def scan_one_kernel(
                 )
                 out = _add_one(out, reached, value, value_scale, value_begin, value_end)
 
-    place = (first_row + head * row_step) * parts + offset + part
     tl.store(peaks + place, peak)
     tl.store(sums + place, tl.sum(total, 0))
     tl.store(outs + place * N + channel, tl.sum(out, 0))
+
+
+@triton.jit(do_not_specialize=["tiles", "parts", "offset"])
+def scan_one_kernel(
+    q, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, tiles, parts, offset,
+    first_row, row_step, factor, q_head_stride,
+    N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
+    INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
+):  # fmt: skip
+    """One query against one share of the memory; with GIVEN its logits are there already and no key is read.
+
+    The partials' rows are first_row, first_row + row_step, …: one a head.
+    """
+    head, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    query = tl.zeros([N], tl.float32)
+    if not GIVEN:
+        query = tl.load(q + head * q_head_stride + tl.arange(0, N)).to(tl.float32)
+    scan_share(
+        query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, part, tiles, head,
+        (first_row + head * row_step) * parts + offset + part, factor,
+        N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, GIVEN, MASS,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -299,13 +324,9 @@ def own_kernel(
     leave(peaks, sums, outs, (line * T + row) * parts + part, asked, peak, total, out, N)
 
 
-@triton.jit(do_not_specialize=["parts", "T"])
-def merge_kernel(
-    peaks, sums, outs, merged, totals, parts, T, H, batch_stride, head_stride, row_stride,
-    N: tl.constexpr, PARTS: tl.constexpr,
-):  # fmt: skip
-    """One row's partial results into its output and the logarithm of its sum."""
-    row = tl.program_id(0).to(tl.int64)
+@triton.jit
+def merged(peaks, sums, outs, row, parts, N: tl.constexpr, PARTS: tl.constexpr):
+    """One row's partial results: its output [N] and the logarithm of its sum."""
     part, channel = tl.arange(0, PARTS), tl.arange(0, N)
     inside = part < parts
     peak = tl.load(peaks + row * parts + part, mask=inside, other=LOWEST)
@@ -313,10 +334,20 @@ def merge_kernel(
     share = tl.exp2(peak - highest)
     total = tl.sum(tl.load(sums + row * parts + part, mask=inside, other=0.0) * share, 0)
     out = tl.load(outs + (row * parts + part)[:, None] * N + channel[None, :], mask=inside[:, None], other=0.0)
-    out = tl.sum(out * share[:, None], 0) / total
+    return tl.sum(out.to(tl.float32) * share[:, None], 0) / total, highest + tl.log2(total)
+
+
+@triton.jit(do_not_specialize=["parts", "T"])
+def merge_kernel(
+    peaks, sums, outs, out, totals, parts, T, H, batch_stride, head_stride, row_stride,
+    N: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """One row's partial results into its output and the logarithm of its sum."""
+    row = tl.program_id(0).to(tl.int64)
+    found, total = merged(peaks, sums, outs, row, parts, N, PARTS)
     place = row // (T * H) * batch_stride + row // T % H * head_stride + row % T * row_stride
-    tl.store(merged + place + channel, out)
-    tl.store(totals + row, highest + tl.log2(total))
+    tl.store(out + place + tl.arange(0, N), found)
+    tl.store(totals + row, total)
 
 
 @triton.jit(do_not_specialize=["T"])

@@ -61,7 +61,7 @@ def attend(
     S = len(memory)
     logits = torch.empty((B, H, S), dtype=torch.float32, device=q.device)
     tiles, memory_parts = common.shares(triton.cdiv(S, common.ONE.tile), H, common.ONE.per_processor, q.device)
-    own_tiles, own_parts = common.own_shares(own_keys)
+    own_tiles, own_parts = common.own_shares(own_keys.shape[2])
     partials = common.Partials.empty(B * H * T, own_parts + memory_parts, N, q.device)
     if T:
         common.scan_own(q, own_keys, own_values, own_length, partials, own_tiles, own_parts)

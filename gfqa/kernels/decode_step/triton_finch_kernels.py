@@ -1,0 +1,253 @@
+"""Triton kernels of one token through a Finch block's time mix, and the mixed inputs that GOLD's queries take too.
+
+Manners as in `triton_kernels`.
+"""
+
+# mypy: ignore-errors
+
+import triton
+import triton.language as tl
+
+from gfqa.kernels.decode_step.triton_kernels import (
+    ask_for,
+    ask_for_some,
+    begin,
+    head_share,
+    low_rank,
+    matrix,
+    normed,
+    tanh,
+    times,
+    vector,
+)
+from gfqa.kernels.wkv6.triton_tiles import one_minus_exp
+
+
+@triton.jit
+def shifted_low_kernel(
+    x, shift, weight, bias, mix, w1, z, low, eps, rows,
+    C: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """z: norm of x; low: tanh of w1 times z mixed with the shift by mix [C]."""
+    row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, BLOCK)
+    tile = matrix(w1, row, rows, C, C, BLOCK)
+    gain, offset, share = vector(weight, C, BLOCK), vector(bias, C, BLOCK), vector(mix, C, BLOCK)
+    ask_for(shift, C, BLOCK, EARLY)
+    begin(EARLY)
+    now, before = vector(x, C, BLOCK), vector(shift, C, BLOCK)
+    now = normed(now, gain, offset, eps, C, BLOCK)
+    mixed = now + (before - now) * share
+    tl.store(low + row, tanh(times(tile, mixed)), mask=row < rows)
+    if tl.program_id(0) == 0:
+        tl.store(z + column, now, mask=column < C)
+
+
+@triton.jit
+def mixed_kernel(
+    z, shift, low, mixes, w2, out, C: tl.constexpr, INNER: tl.constexpr, LINES: tl.constexpr,
+    COLUMNS: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """out [groups, C]: z mixed with the shift by mixes [groups, C] + low [groups * INNER] w2 [groups, INNER, C]."""
+    group, column, line = tl.program_id(1), tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS), tl.arange(0, LINES)
+    mask = (line < INNER)[:, None] & (column < C)[None, :]
+    rows = tl.load(w2 + (group * INNER + line)[:, None] * C + column[None, :], mask=mask, other=0.0).to(tl.float32)
+    share = tl.load(mixes + group * C + column, mask=column < C, other=0.0).to(tl.float32)
+    begin(EARLY)
+    now = tl.load(z + column, mask=column < C, other=0.0)
+    before = tl.load(shift + column, mask=column < C, other=0.0).to(tl.float32)
+    share += tl.sum(rows * tl.load(low + group * INNER + line, mask=line < INNER, other=0.0)[:, None], 0)
+    tl.store(out + group * C + column, now + (before - now) * share, mask=column < C)
+
+
+@triton.jit
+def mixed_times(
+    base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, low, number, eps,
+    C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
+    INPUT: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """Rows of a matrix [limit, C] times row `number` of what `mixed_kernel` writes.
+
+    INPUT: that is there ("ready"); or it is made here from z and what `shifted_low_kernel` left ("low"); or, and z too, from
+    x ("whole"). Of "whole" the first low-rank matrix is in registers early, the second comes beside x, and the rows come last.
+    """
+    if INPUT == "ready":
+        tile = matrix(base, row, limit, C, C, BLOCK)
+        begin(EARLY)
+        return times(tile, vector(mixed + number * C, C, BLOCK))
+    elif INPUT == "low":
+        w2 += number * INNER * C
+        tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mixes + number * C, C, BLOCK)
+        ask_for_some(w2, tl.min(row, 0) // ROWS, C, INNER, BLOCK, 8, EARLY)
+        ask_for(shift, C, BLOCK, EARLY)
+        begin(EARLY)
+        now, before = vector(z, C, BLOCK), vector(shift, C, BLOCK)
+        share += low_rank(low + number * INNER, w2, C, INNER, BLOCK, LINES)
+        return times(tile, now + (before - now) * share)
+    else:
+        w1 += number * INNER * C
+        w2 += number * INNER * C
+        line = tl.arange(0, LINES)
+        first = matrix(w1, line, INNER, C, C, BLOCK)
+        ask_for(shift, C, BLOCK, EARLY)
+        begun = tl.min(row, 0)
+        ask_for_some(w2, begun // ROWS, C, INNER, BLOCK, 16, EARLY)
+        if INNER > LINES:
+            ask_for_some(w1, begun // ROWS, C, INNER, BLOCK, 16, EARLY)
+        ask_for(base + begun * C, tl.maximum(tl.minimum(limit - begun, ROWS), 1) * C, ROWS * BLOCK, EARLY)
+        gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
+        early, share = vector(mix, C, BLOCK), vector(mixes + number * C, C, BLOCK)
+        begin(EARLY)
+        now, before = vector(x, C, BLOCK), vector(shift, C, BLOCK)
+        second = matrix(w2, line, INNER, C, C, BLOCK)
+        now = normed(now, gain, offset, eps, C, BLOCK)
+        change = before - now
+        inside = now + change * early
+        inner = tanh(times(first, inside))
+        tile = matrix(base, row, limit, C, C, BLOCK)
+        share += tl.sum(second.to(tl.float32) * inner[:, None], 0)
+        for start in tl.static_range(LINES, INNER, LINES):
+            inner = tanh(times(matrix(w1, start + line, INNER, C, C, BLOCK), inside))
+            share += tl.sum(matrix(w2, start + line, INNER, C, C, BLOCK).to(tl.float32) * inner[:, None], 0)
+        if tl.program_id(0) == 0:
+            column = tl.arange(0, BLOCK)
+            tl.store(z + column, now, mask=column < C)
+        return times(tile, now + change * share)
+
+
+@triton.jit
+def finch_products_kernel(
+    x, shift, weight, bias, mix, w1, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, z, low, out, eps, rows_a, rows_b,
+    MIX_R: tl.constexpr, MIX_K: tl.constexpr, MIX_V: tl.constexpr, MIX_F: tl.constexpr, MIX_A: tl.constexpr,
+    C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
+    INPUT: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
+    blocks: tl.constexpr = (C + ROWS - 1) // ROWS
+    blocks_a = tl.cdiv(rows_a, ROWS)
+    number = tl.program_id(0)
+    group = tl.minimum(number // blocks, 4)
+    first, limit, offset = number - group * blocks, C, group * C
+    base, which = w_r, MIX_R
+    if group == 1:
+        base, which = w_k, MIX_K
+    elif group == 2:
+        base, which = w_v, MIX_V
+    elif group == 3:
+        base, which = w_f, MIX_F
+    elif group == 4:
+        base, which, limit = w_a, MIX_A, rows_a
+        if first >= blocks_a:
+            base, which, limit, offset, first = w_b, MIX_F, rows_b, 4 * C + rows_a, first - blocks_a
+    row = first * ROWS + tl.arange(0, ROWS)
+    found = mixed_times(
+        base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, low, which, eps,
+        C, INNER, BLOCK, ROWS, LINES, INPUT, EARLY,
+    )  # fmt: skip
+    found = tl.where(group == 4, tanh(found), found)
+    tl.store(out + offset + row, found, mask=row < limit)
+
+
+@triton.jit
+def finch_state_kernel(
+    products, w2_a, w2_b, bias, bonus, weight, offset, state, z, shift, y, eps, floor, log_floor, rows_a, rows_b,
+    C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr, FLOOR: tl.constexpr,
+    SCALE_KEYS: tl.constexpr, SECOND: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.finch_state`; a program has ROWS value channels of a head, all of them without SECOND."""
+    head = tl.program_id(0)
+    channel, own = head * N + tl.arange(0, N), tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    value = head * N + own
+    line_a, line_b = tl.arange(0, A), tl.arange(0, B)
+    tile_a = tl.load(w2_a + line_a[:, None] * C + channel[None, :], mask=(line_a < rows_a)[:, None], other=0.0)
+    decay = tl.load(bias + channel).to(tl.float32)
+    if not SECOND:
+        extra, gain = tl.load(bonus + channel).to(tl.float32), tl.load(weight + value).to(tl.float32)
+        shifted = tl.load(offset + value).to(tl.float32)
+    else:
+        tile_b = tl.load(w2_b + line_b[:, None] * C + value[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
+    ask_for(state + head * N * N + tl.program_id(1) * ROWS * N, ROWS * N, ROWS * N, EARLY)
+    begin(EARLY)
+    square = state + head * N * N + own[:, None] * N + tl.arange(0, N)[None, :]
+    s = tl.load(square)
+    r, k, v = tl.load(products + channel), tl.load(products + C + channel), tl.load(products + 2 * C + value)
+    fourth, now = tl.load(products + 3 * C + value), tl.load(z + value)
+    low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)
+    if SECOND:
+        low_b = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
+    decay += tl.sum(tile_a.to(tl.float32) * low[:, None], 0)
+    if FLOOR:
+        decay = floor * tl.sigmoid(decay - log_floor)
+    else:
+        decay = -tl.exp(decay)
+    if SCALE_KEYS:
+        k *= one_minus_exp(decay)
+    read = s
+    if not SECOND:
+        read = s + (extra * k)[None, :] * v[:, None]
+    out = tl.sum(read * r[None, :], 1)
+    tl.store(square, s * tl.exp(decay)[None, :] + k[None, :] * v[:, None])
+    if SECOND:
+        out += fourth + tl.sum(tile_b.to(tl.float32) * low_b[:, None], 0)
+    else:
+        centred = out - tl.sum(out, 0) / N
+        scale = tl.rsqrt(tl.sum(centred * centred, 0) / N + eps)
+        out = centred * scale * gain + shifted
+        out *= fourth * tl.sigmoid(fourth)
+    tl.store(y + value, out)
+    tl.store(shift + value, now)
+
+
+@triton.jit
+def finch_output_kernel(
+    products, w2_a, w2_b, bias, bonus, weight, offset, state, z, shift, w, moved, parts, stats, eps, floor, log_floor,
+    rows_a, rows_b, C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
+    FLOOR: tl.constexpr, SCALE_KEYS: tl.constexpr, SECOND: tl.constexpr, EARLY: tl.constexpr,
+):  # fmt: skip
+    """See `reference.finch_output`. A program reads a whole head, and makes that head's share of ROWS rows of the output."""
+    head = tl.program_id(0)
+    row, place = tl.program_id(1) * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
+    channel = head * N + place
+    line_a, line_b = tl.arange(0, A), tl.arange(0, B)
+    tile = matrix(w + head * N, row, C, N, C, N)
+    tile_a = tl.load(w2_a + line_a[:, None] * C + channel[None, :], mask=(line_a < rows_a)[:, None], other=0.0)
+    decay = tl.load(bias + channel).to(tl.float32)
+    gain = tl.load(weight + channel).to(tl.float32)
+    if not SECOND:
+        extra, shifted = tl.load(bonus + channel).to(tl.float32), tl.load(offset + channel).to(tl.float32)
+    else:
+        tile_b = tl.load(w2_b + line_b[:, None] * C + channel[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
+    ask_for(state + head * N * N, N * N, N * N, EARLY)
+    begin(EARLY)
+    read = tl.load(state + head * N * N + place[:, None] * N + place[None, :])
+    r, k = tl.load(products + channel), tl.load(products + C + channel)
+    v, fourth = tl.load(products + 2 * C + channel), tl.load(products + 3 * C + channel)
+    now = tl.load(z + channel)
+    low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)
+    if SECOND:
+        low_b = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
+    decay += tl.sum(tile_a.to(tl.float32) * low[:, None], 0)
+    if FLOOR:
+        decay = floor * tl.sigmoid(decay - log_floor)
+    else:
+        decay = -tl.exp(decay)
+    if SCALE_KEYS:
+        k *= one_minus_exp(decay)
+    if SECOND:
+        out = fourth + tl.sum(tile_b.to(tl.float32) * low_b[:, None], 0)
+    else:
+        read += (extra * k)[None, :] * v[:, None]
+        out = tl.zeros([N], tl.float32)
+    out += tl.sum(read * r[None, :], 1)
+    if not SECOND:
+        centred = out - tl.sum(out, 0) / N
+        scale = tl.rsqrt(tl.sum(centred * centred, 0) / N + eps)
+        out = centred * scale * gain + shifted
+        out *= fourth * tl.sigmoid(fourth)
+        gain = tl.full([N], 1.0, tl.float32)
+    head_share(out, tile, gain, parts, stats, head, row, C, N)
+    if tl.program_id(1) == 0:
+        # The head's other programs may not have read the state yet: `move_state` moves it in the next launch.
+        tl.store(moved + channel, tl.exp(decay))
+        tl.store(moved + C + channel, k)
+        tl.store(moved + 2 * C + channel, v)
+        tl.store(shift + channel, now)
