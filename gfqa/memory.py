@@ -112,10 +112,9 @@ def open_memory(
     documents: list[tuple[str, str]] = []
     snapshot: Snapshot | None = None
     if store is not None and names:
-        for name in names:
-            _check_identity(store.manifest(name), reader)
         # A document is put among the keys on the host, so they stay there.
-        manifests, arrays = store.load(names, rows_on(reader.device if document is None else "cpu"))
+        rows = rows_on(reader.device if document is None else "cpu")
+        manifests, arrays = store.load(names, rows, lambda manifest: _check_identity(manifest, reader))
         for manifest in manifests:
             documents += [(entry.source, entry.path) for entry in manifest.documents]
             for key, entries in manifest.documents_by_chain.items():

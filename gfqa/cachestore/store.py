@@ -122,14 +122,21 @@ class Store:
         """Where the manifest of a cache is or would be. UsageError for an impossible name."""
         return self.caches / (check_name(name) + SUFFIX)
 
-    def load(self, names: Sequence[str], make_rows: MakeRows = np.empty) -> tuple[tuple[Manifest, ...], MemoryArrays]:
+    def load(
+        self,
+        names: Sequence[str],
+        make_rows: MakeRows = np.empty,
+        check: Callable[[Manifest], None] = lambda manifest: None,
+    ) -> tuple[tuple[Manifest, ...], MemoryArrays]:
         """The manifests of these caches and their memory, of one moment each, even while a writer commits. CacheError.
 
-        make_rows: of what the keys are put into.
+        make_rows: of what the keys are put into; check: raises where a cache is not to be read.
         """
         attempts = 0
         while True:
             manifests = tuple(self.manifest(name) for name in names)
+            for manifest in manifests:
+                check(manifest)
             try:
                 return manifests, self.load_memory(manifests, make_rows)
             except CacheChanged:
