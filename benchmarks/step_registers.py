@@ -24,7 +24,6 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from benchmarks.gold_registers import SPILL_LIMIT, described
-from gfqa.kernels.decode_step import FUSING
 from gfqa.kernels.decode_step import triton as form
 from gfqa.kernels.gold_attention import SortedMemory
 from gfqa.model import LanguageModel, ModelConfig, fused_step, step_attention
@@ -97,9 +96,7 @@ def recorded(
     fused_step.launches = step_attention.launches = lambda x: form  # type: ignore[assignment]
     with torch.device("meta"):
         memory = _memory(config.n_head, n, value_dtype)
-        # Attention apart is none of these launches.
-        apart = None if FUSING.gold else lambda q, *given, **options: (q, q, q)
-        attention = StepAttention([memory] * config.n_gold, own, buffers.length, config.n_head, False, apart)
+        attention = StepAttention([memory] * config.n_gold, own, buffers.length, config.n_head, False)
         fused_step.FusedStep(model, buffers, attention, len(memory))()
     return calls
 

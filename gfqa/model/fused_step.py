@@ -1,7 +1,7 @@
 """The decode step of one token as few fused launches (`gfqa.kernels.decode_step`), on the buffers of a `DecodeStep`.
 
-With all of `FUSING`, four launches a Finch block, five a GOLD block over a memory with keys, and six besides: with D768's 8 and
-4 blocks, 58. With none, six, nine and six: 90.
+Five launches a Finch block, six a GOLD block over a memory with keys, and six besides: with D768's 8 and 4 blocks, 70. Wide
+models (`LAUNCH.mix_apart`) have seven, eight and six.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gfqa.kernels.decode_step import FUSING, launches
+from gfqa.kernels.decode_step import launches
 from gfqa.model.config import ModelConfig
 from gfqa.model.language_model import LanguageModel
 from gfqa.model.state import BlockState
@@ -59,9 +59,8 @@ class FusedStep:
 
         c, heads, layers = config.n_embd, config.n_head, config.n_gold
         self._x, self._middle, self._e, self._z, self._y, self._gate, self._raw = (vector(c) for _ in range(7))
-        self._o_before, self._kappa_before, self._q = (vector(c, like=weight.dtype) for _ in range(3))
-        self._parts, self._stats, self._moved = vector(heads, c), vector(heads, 2), vector(3, c)
-        self._totals = vector(heads)
+        self._o_before, self._kappa_before = (vector(c, like=weight.dtype) for _ in range(2))
+        self._parts, self._stats, self._totals = vector(heads, c), vector(heads, 2), vector(heads)
         self._products = vector(4 * c + config.lora.decay + config.lora.value2)
         self._hidden = vector(config.ffn_width)
         self._own_low, self._own_mixed = vector(layers, own.w1.shape[1]), vector(layers, 2, c)
@@ -113,16 +112,12 @@ class FusedStep:
             self._x, shift, finch.norm, finch.mix, finch.w1, finch.mixes, finch.w2, finch.matrices, finch.order, self._z,
             products,
         )  # fmt: skip
-        given = (products, finch.inner, finch.bias, finch.bonus, finch.norm_x, wkv, self._z, shift)
-        if FUSING.out:
-            run.finch_output(
-                *given, finch.output, finch.floor, finch.second, self._moved, self._parts, self._stats
-            )  # fmt: skip
-            self._channels(run, True, finch.folded, finch.mixing, state, (wkv, self._moved))
-        else:
-            run.finch_state(*given, self._y, finch.floor, finch.second)
-            run.project(self._y, finch.norm_x if finch.second else None, finch.output, self._x)
-            self._channels(run, False, None, finch.mixing, state, None)
+        run.finch_state(
+            products, finch.inner, finch.bias, finch.bonus, finch.norm_x, wkv, self._z, shift, self._y, finch.floor,
+            finch.second,
+        )  # fmt: skip
+        run.project(self._y, finch.norm_x if finch.second else None, finch.output, self._x)
+        self._channels(run, None, finch.mixing, state)
 
     def _gold(self, run: Any, number: int, gold: Gold, state: BlockState) -> None:
         assert state.att_shift is not None
@@ -130,35 +125,18 @@ class FusedStep:
         run.query(
             self._x, shift, gold.norm, gold.mix, gold.w1, gold.mix_q, gold.w2, gold.query, self._z, self._raw
         )  # fmt: skip
-        if FUSING.gold:
-            partials = self._attention.partials(number, self._raw, gold.norm_q, self._scale)
-            run.gold_output(
-                partials, gold.norm_x[0], gold.output, self._z, shift, self._parts, self._stats, self._totals
-            )  # fmt: skip
-            self._attention.settle(number, self._totals)
-            self._channels(run, True, gold.folded, gold.mixing, state, None)
-        else:
-            run.query_norm(self._raw, gold.norm_q, self._scale, self._q, self._z, shift)
-            out = self._attention(number, self._q.view(1, len(self._totals), 1, -1))
-            run.project(out.reshape(-1), gold.norm_x, gold.output, self._x)
-            self._channels(run, False, None, gold.mixing, state, None)
+        partials = self._attention.partials(number, self._raw, gold.norm_q, self._scale)
+        run.gold_output(partials, gold.gain, gold.output, self._z, shift, self._parts, self._stats, self._totals)
+        self._attention.settle(number, self._totals)
+        self._channels(run, gold.folded, gold.mixing, state)
 
-    def _channels(
-        self,
-        run: Any,
-        shares: bool,
-        folded: Norm | None,
-        mixing: Mixing,
-        state: BlockState,
-        moving: tuple[Tensor, Tensor] | None,
-    ) -> None:
-        """shares: the heads' shares of what the block before adds to x are still to be added."""
+    def _channels(self, run: Any, folded: Norm | None, mixing: Mixing, state: BlockState) -> None:
+        """folded: the norm of a GOLD block's output, whose heads' shares are still to be added to x."""
         assert state.ffn_shift is not None
-        shift, parts, stats, middle = state.ffn_shift[0], None, None, self._x
-        if shares:
-            parts, stats, middle = self._parts, self._stats, self._middle
+        shift = state.ffn_shift[0]
+        shares = None if folded is None else (self._parts, self._stats, folded)
+        middle = self._x if folded is None else self._middle
         run.channel_keys(
-            self._x, parts, stats, folded, shift, mixing.norm, mixing.mixes, mixing.matrices, moving,
-            middle, self._z, self._hidden, self._gate,
+            self._x, shares, shift, mixing.norm, mixing.mixes, mixing.matrices, middle, self._z, self._hidden, self._gate
         )  # fmt: skip
         run.channel_values(self._hidden, self._gate, mixing.value, middle, self._z, self._x, shift)

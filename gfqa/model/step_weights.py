@@ -34,7 +34,7 @@ class Mixing:
 
 @dataclass(frozen=True)
 class Finch:
-    """One Finch block's weights as `finch_products` and `finch_output` take them; second: Finch-C2."""
+    """One Finch block's weights as `finch_products`, `finch_state` and `project` take them; second: Finch-C2."""
 
     norm: Norm
     mix: Tensor
@@ -48,7 +48,6 @@ class Finch:
     bonus: Tensor
     norm_x: Norm
     output: Tensor
-    folded: Norm | None
     floor: float | None
     second: bool
     mixing: Mixing
@@ -80,7 +79,6 @@ class Finch:
             bonus=att.time_faaaa.view(-1),
             norm_x=layer_norm(att.ln_x),
             output=att.output.weight,
-            folded=_folded(att) if second else None,
             floor=att.floor,
             second=second,
             mixing=Mixing.of(block),
@@ -89,7 +87,7 @@ class Finch:
 
 @dataclass(frozen=True)
 class Gold:
-    """One GOLD block's weights but for keys and values."""
+    """One GOLD block's weights but for keys and values; gain and folded: those of the norm before the output matrix."""
 
     norm: Norm
     mix: Tensor
@@ -98,7 +96,7 @@ class Gold:
     w2: Tensor
     query: Tensor
     norm_q: Norm
-    norm_x: Norm
+    gain: Tensor
     output: Tensor
     folded: Norm
     mixing: Mixing
@@ -114,7 +112,7 @@ class Gold:
             w2=att.time_maa_q_w2,
             query=att.query.weight,
             norm_q=layer_norm(att.ln_q),
-            norm_x=layer_norm(att.ln_x),
+            gain=att.ln_x.weight,
             output=att.output.weight,
             folded=_folded(att),
             mixing=Mixing.of(block),

@@ -15,7 +15,7 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
-from gfqa.kernels.decode_step import FUSING, launches, reference, triton
+from gfqa.kernels.decode_step import launches, reference, triton
 from gfqa.kernels.gold_attention.reference import LayerMemory
 from gfqa.kernels.gold_attention.triton_memory import sort_memory
 from gfqa.kernels.testing import relative_error
@@ -71,16 +71,6 @@ def gated_products(d: Draw, c: int, n: int) -> list[Any]:
     return [*mixing(d, c, 5), matrices, (3, 1, 2, 4, 0), d.out(c), d.out(4 * c + 12)]
 
 
-def finch_output(d: Draw, c: int, n: int) -> list[Any]:
-    return [d.f(4 * c + 22), (d.w(12, c), d.w(10, c)), d.f(c), d.f(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
-            d.w(c, c), -1.0, True, d.out(3, c), d.out(c // n, c), d.out(c // n, 2)]  # fmt: skip
-
-
-def gated_output(d: Draw, c: int, n: int) -> list[Any]:
-    return [d.f(4 * c + 12), (d.w(12, c), None), d.f(c), d.w(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
-            d.w(c, c), None, False, d.out(3, c), d.out(c // n, c), d.out(c // n, 2)]  # fmt: skip
-
-
 def finch_state(d: Draw, c: int, n: int) -> list[Any]:
     return [d.f(4 * c + 22), (d.w(12, c), d.w(10, c)), d.f(c), d.f(c), d.norm(c), d.f(c // n, n, n), d.f(c), d.w(c),
             d.out(c), -1.0, True]  # fmt: skip
@@ -101,21 +91,14 @@ def project_plain(d: Draw, c: int, n: int) -> list[Any]:
 
 def channel_keys(d: Draw, c: int, n: int) -> list[Any]:
     heads = c // n
-    folded, moving = (d.f(c), d.f(c), EPS), (d.f(heads, n, n), d.f(3, c))
-    return [d.f(c), d.f(heads, c), d.f(heads, 2).abs(), folded, d.w(c), d.norm(c), (d.w(c), d.w(c)),
-            (d.w(3 * c + 5, c), d.w(c, c)), moving, d.out(c), d.out(c), d.out(3 * c + 5), d.out(c)]  # fmt: skip
-
-
-def channel_keys_alone(d: Draw, c: int, n: int) -> list[Any]:
-    given = channel_keys(d, c, n)
-    given[3] = given[8] = None
-    return given
+    shares = (d.f(heads, c), d.f(heads, 2).abs(), (d.f(c), d.f(c), EPS))
+    return [d.f(c), shares, d.w(c), d.norm(c), (d.w(c), d.w(c)), (d.w(3 * c + 5, c), d.w(c, c)), d.out(c), d.out(c),
+            d.out(3 * c + 5), d.out(c)]  # fmt: skip
 
 
 def channel_keys_added(d: Draw, c: int, n: int) -> list[Any]:
     given = channel_keys(d, c, n)
-    given[1] = given[2] = given[3] = given[8] = None
-    given[9] = given[0]
+    given[1], given[6] = None, given[0]
     return given
 
 
@@ -164,17 +147,15 @@ def logits(d: Draw, c: int, n: int) -> list[Any]:
 CASES: dict[str, Callable[[Draw, int, int], list[Any]]] = {
     case.__name__: case
     for case in (
-        embed, finch_products, gated_products, finch_state, gated_state, project, project_plain, finch_output,
-        gated_output, channel_keys, channel_keys_alone, channel_keys_added, channel_values, cache_key,
-        decompress, own_mixed, own_rows, query, query_norm, gold_output, logits,
+        embed, finch_products, gated_products, finch_state, gated_state, project, project_plain, channel_keys,
+        channel_keys_added, channel_values, cache_key, decompress, own_mixed, own_rows, query, query_norm, gold_output,
+        logits,
     )
 }  # fmt: skip
 NAMES = {
     "gated_products": "finch_products",
-    "gated_output": "finch_output",
     "gated_state": "finch_state",
     "project_plain": "project",
-    "channel_keys_alone": "channel_keys",
     "channel_keys_added": "channel_keys",
 }
 
@@ -187,8 +168,13 @@ def copied(value: Any) -> Any:
 
 def flat(values: list[Any]) -> list[torch.Tensor]:
     """Every tensor, those of tuples too."""
-    parts = [part for value in values for part in (value if isinstance(value, tuple) else (value,))]
-    return [part for part in parts if isinstance(part, torch.Tensor)]
+    parts: list[torch.Tensor] = []
+    for value in values:
+        if isinstance(value, tuple):
+            parts += flat(list(value))
+        elif isinstance(value, torch.Tensor):
+            parts.append(value)
+    return parts
 
 
 @pytest.mark.parametrize("tile", [16384, 256])
@@ -253,10 +239,11 @@ def test_scan_agrees(own: int, room: int, tokens: int, size: tuple[int, int], st
     assert peaks.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["finch_products", "query"])
-def test_products_with_their_mix_apart(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton.LAUNCH, "low_spread", 5)
-    monkeypatch.setattr(FUSING, "mix" if name == "finch_products" else "query", False)
+@pytest.mark.parametrize("name", ["finch_products", "query", "channel_keys"])
+def test_mixes_and_sums_in_the_launches_that_take_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a width that is no power of two."""
+    for field in ("low_spread", "mix_spread", "sum_spread"):
+        monkeypatch.setattr(triton.LAUNCH, field, 5)
     given = CASES[name](Draw(torch.bfloat16), 48, 16)
     expected, found = ([copied(value) for value in given] for _ in range(2))
     getattr(reference, name)(*expected)

@@ -19,7 +19,6 @@ if not torch.cuda.is_available():
 
 pytest.importorskip("triton")
 
-from gfqa.kernels.decode_step import FUSING
 from gfqa.kernels.decode_step import triton as decode_triton
 from gfqa.kernels.gold_attention import latent_tokens, triton, triton_latent
 from gfqa.kernels.gold_attention.triton_memory import unsorted
@@ -112,24 +111,6 @@ def test_fused_launches_give_the_same(
             for name in ("wkv", "att_shift", "ffn_shift", "keys", "values"):
                 if getattr(theirs, name) is not None:
                     assert relative_error(getattr(ours, name), getattr(theirs, name)) < 1e-4
-
-
-@pytest.mark.parametrize("fused", [(), ("mix", "gold"), ("out", "query")])
-def test_other_fusions_give_the_same(
-    tmp_path: Path, fused: tuple[str, ...], model: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With fewer launches or more, a token is the same and so is the state."""
-    if "out" not in fused:
-        model = load_model(make_model(tmp_path, **{**SETTINGS, "tmix": "x060"}), DEVICE, torch.float32)
-    cache, state, token = asked(model)
-    layers = sorted_memory(model, cache, *EXACT)
-    fewer_programs(monkeypatch)
-    for name in ("mix", "out", "query", "gold"):
-        monkeypatch.setattr(FUSING, name, name in fused)
-    for environment, steps in (("0", 8), ("1", 2)):
-        monkeypatch.setenv("TRITON_INTERPRET", environment)
-        step = DecodeStep(model, state, layers, steps, fused=True)
-        assert max(follow(model, step, cache, state, token, steps)) < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["sorted", "latent"])

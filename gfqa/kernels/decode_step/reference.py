@@ -19,7 +19,7 @@ from gfqa.kernels.decode_step.reference_gold import own_mixed as own_mixed
 from gfqa.kernels.decode_step.reference_gold import own_rows as own_rows
 from gfqa.kernels.decode_step.reference_gold import query as query
 from gfqa.kernels.decode_step.reference_gold import query_norm as query_norm
-from gfqa.kernels.decode_step.reference_parts import Folded, Norm, head_shares, layer_norm, mixed_inputs, over_rms
+from gfqa.kernels.decode_step.reference_parts import Norm, Shares, layer_norm, mixed_inputs, over_rms
 from gfqa.kernels.wkv6.decay import log_decay
 
 
@@ -129,94 +129,36 @@ def project(y: Tensor, norm: Norm | None, w: Tensor, x: Tensor) -> None:
     x += w.float() @ (y.float() if norm is None else layer_norm(y, norm))
 
 
-def finch_output(
-    products: Tensor,
-    w2: tuple[Tensor, Tensor | None],
-    bias: Tensor,
-    bonus: Tensor,
-    norm: Norm,
-    state: Tensor,
-    z: Tensor,
-    shift: Tensor,
-    w: Tensor,
-    floor: float | None,
-    scale_keys: bool,
-    moved: Tensor,
-    parts: Tensor,
-    stats: Tensor,
-) -> None:
-    """The recurrence read from state [H, N, N] float32, times the output matrix w [C, C]; shift gets z.
-
-    products: as `finch_products` leaves them. w2: [a, C] of the decay, which is added to bias [C]; [b, C] of the second value,
-    which with the fourth is added (Finch-C2), or None: then keys have a bonus [C], and the norm, head by head, and the
-    fourth's gate come before w (Finch). parts [H, C], stats [H, 2]: as `head_shares` gives them, with Finch-C2's gain.
-    moved [3, C]: factors, keys and values that move the state on; the next `channel_keys` does.
-    """
-    heads, n = state.shape[:2]
-    c = heads * n
-    r, k, v, fourth = products[: 4 * c].view(4, heads, n)
-    inside = products[4 * c :]
-    a = w2[0].shape[0]
-    decays = log_decay(bias.float() + inside[:a] @ w2[0].float(), floor).view(heads, n)
-    if scale_keys:
-        k = k * -torch.expm1(decays)
-    read = state
-    if w2[1] is None:
-        read = state + (bonus.float().view(heads, n) * k).unsqueeze(1) * v.unsqueeze(2)
-    out = (read * r.unsqueeze(1)).sum(-1)
-    moved.copy_(torch.stack((torch.exp(decays), k, v)).view(3, c))
-    if w2[1] is None:
-        normed = F.group_norm(out.view(1, c), heads, norm[0].float(), norm[1].float(), norm[2])
-        head_shares((normed[0] * F.silu(fourth.reshape(c))).view(heads, n), None, w, parts, stats)
-    else:
-        second = (inside[a:] @ w2[1].float()).view(heads, n)
-        head_shares(out + fourth + second, norm[0], w, parts, stats)
-    shift.copy_(z)
-
-
 def channel_keys(
     x: Tensor,
-    parts: Tensor | None,
-    stats: Tensor | None,
-    folded: Folded | None,
+    shares: Shares | None,
     shift: Tensor,
     norm: Norm,
     mixes: tuple[Tensor, Tensor],
     matrices: tuple[Tensor, Tensor],
-    moving: tuple[Tensor, Tensor] | None,
     middle: Tensor,
     z: Tensor,
     hidden: Tensor,
     gate: Tensor,
 ) -> None:
-    """middle [C]: x plus what the output matrix gives, of which parts and stats are the heads' shares, `folded` its norm.
-    Without parts x has it already, and middle is not written.
+    """middle [C]: x plus the output matrix's product whose heads' shares `gold_output` left. Without shares x has it already,
+    and middle is x.
 
     z: norm of that; hidden [F]: square of relu of the first matrix [F, C], gate [C]: sigmoid of the second [C, C], times z
-    mixed with the shift by the first and the second of `mixes` [C]. moving: a state and what moves it, see `finch_output`.
+    mixed with the shift by the first and the second of `mixes` [C].
     """
-    c = len(x)
-    if parts is None or stats is None:
-        found = torch.zeros_like(x)
-    else:
-        found = parts.sum(0)
-    if folded is not None and stats is not None:
-        heads = len(stats)
+    if shares is not None:
+        parts, stats, (of_gain, of_bias, eps) = shares
+        n = len(x) // len(stats)
         mean = stats[:, 0].mean()
-        squares = stats[:, 1].sum() + (c // heads) * (stats[:, 0] - mean).square().sum()
-        found = (found - mean * folded[0]) * torch.rsqrt(squares / c + folded[2]) + folded[1]
-    now = x + found
-    if parts is not None:
-        middle.copy_(now)
-    z.copy_(layer_norm(now, norm))
+        squares = stats[:, 1].sum() + n * (stats[:, 0] - mean).square().sum()
+        middle.copy_(x + (parts.sum(0) - mean * of_gain) * torch.rsqrt(squares / len(x) + eps) + of_bias)
+    z.copy_(layer_norm(middle, norm))
     key, receptance = (
         matrix.float() @ torch.lerp(z, shift.float(), mix.float()) for matrix, mix in zip(matrices, mixes, strict=True)
     )
     hidden.copy_(torch.relu(key).square())
     gate.copy_(torch.sigmoid(receptance))
-    if moving is not None:
-        state, (factor, k, v) = moving[0], moving[1].view(3, len(moving[0]), -1)
-        state.copy_(state * factor.unsqueeze(1) + k.unsqueeze(1) * v.unsqueeze(2))
 
 
 def channel_values(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gfqa.kernels.decode_step.reference_parts import Norm, Partials, head_shares, layer_norm, mixed_inputs, over_rms
+from gfqa.kernels.decode_step.reference_parts import Norm, Partials, layer_norm, mixed_inputs, over_rms
 from gfqa.kernels.gold_attention.triton_memory import SortedMemory, plain_attend
 
 
@@ -89,14 +89,10 @@ def query(
     raw.copy_(w.float() @ mixed_inputs(x, shift, norm, mix, w1, mix_q.view(1, -1), w2.unsqueeze(0), z)[0])
 
 
-def query_norm(
-    raw: Tensor, norm: Norm, scale: Tensor | None, q: Tensor, z: Tensor | None = None, shift: Tensor | None = None
-) -> None:
-    """q [C], of any float type: the norm of raw, times scale [1]; shift, if given, gets z."""
+def query_norm(raw: Tensor, norm: Norm, scale: Tensor | None, q: Tensor) -> None:
+    """q [C], of any float type: the norm of raw, times scale [1]."""
     found = layer_norm(raw, norm)
     q.copy_(found if scale is None else found * scale)
-    if z is not None and shift is not None:
-        shift.copy_(z)
 
 
 def gold_scan(
@@ -127,7 +123,8 @@ def gold_scan(
 def gold_output(
     partials: Partials, gain: Tensor, w: Tensor, z: Tensor, shift: Tensor, parts: Tensor, stats: Tensor, totals: Tensor
 ) -> None:
-    """Partial results merged; parts and stats as `head_shares` gives them for w [C, C] and the gain [C] of a norm before it.
+    """Partial results merged to out [H, N]; parts [H, C]: what each head, times its part of the gain [C] of the norm before
+    the output matrix, adds to w [C, C] times it. stats [H, 2]: each head's mean and sum of squares around it.
 
     totals [H]: logarithms (powers of two) of the sums; shift gets z.
     """
@@ -135,6 +132,11 @@ def gold_output(
     highest = peaks.amax(1, keepdim=True)
     shares = torch.exp2(peaks - highest)
     total = (sums * shares).sum(1, keepdim=True)
-    head_shares((outs.float() * shares.unsqueeze(-1)).sum(1) / total, gain, w, parts, stats)
+    out = (outs.float() * shares.unsqueeze(-1)).sum(1) / total
+    heads, n = out.shape
+    scaled = out * gain.float().view(heads, n)
+    parts.copy_(torch.einsum("chn,hn->hc", w.float().view(-1, heads, n), scaled))
+    mean = out.mean(1)
+    stats.copy_(torch.stack((mean, (out - mean.unsqueeze(1)).square().sum(1)), dim=1))
     totals.copy_((highest + torch.log2(total))[:, 0])
     shift.copy_(z)

@@ -1,4 +1,4 @@
-"""What the launches of `reference` share: kinds of arguments, norms, mixed inputs, the heads' shares of an output matrix."""
+"""What the launches of `reference` share: kinds of arguments, norms, mixed inputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ Partials = tuple[Tensor, Tensor, Tensor]
 """Of attention, P a head: largest logits (powers of two) and sums [H, P] float32, weighted values [H, P, N], any float type."""
 Folded = tuple[Tensor, Tensor, float]
 """A norm before an output matrix W, taken from behind it: W gain [C] and W bias [C] float32, epsilon."""
+Shares = tuple[Tensor, Tensor, Folded]
+"""Of W's product [C], each head's share [H, C], mean and squares [H, 2], as `gold_output` leaves them; the norm before W."""
 
 
 def mixed_inputs(
@@ -21,16 +23,6 @@ def mixed_inputs(
     low = torch.tanh(w1.float() @ torch.lerp(z, shift.float(), mix.float()))
     shares = mixes.float() + torch.bmm(low.view(len(mixes), 1, -1), w2.float())[:, 0]
     return z + (shift.float() - z) * shares
-
-
-def head_shares(out: Tensor, gain: Tensor | None, w: Tensor, parts: Tensor, stats: Tensor) -> None:
-    """parts [H, C]: what each head of out [H, N], times its gain, adds to w [C, C] times it. stats [H, 2]: each head's mean
-    and sum of squares around it."""
-    heads, n = out.shape
-    scaled = out if gain is None else out * gain.float().view(heads, n)
-    parts.copy_(torch.einsum("chn,hn->hc", w.float().view(-1, heads, n), scaled))
-    mean = out.mean(1)
-    stats.copy_(torch.stack((mean, (out - mean.unsqueeze(1)).square().sum(1)), dim=1))
 
 
 def layer_norm(x: Tensor, norm: Norm) -> Tensor:

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import triton
 
-from gfqa.kernels.decode_step import FUSING
 from gfqa.kernels.decode_step import triton_finch_kernels as finch
 from gfqa.kernels.decode_step import triton_gold_kernels as gold
 from gfqa.kernels.decode_step import triton_kernels as kernels
@@ -27,12 +25,13 @@ class Launch:
     chip too; lines: rows of a low-rank matrix read at once by 4 warps; early: start a launch before the one ahead has
     ended; ahead: a launch started early asks L2 for what it has no registers for, soon: so many tiles of a memory's keys a
     program among it.
-    low_warps, low_spread, low_registers: where every program multiplies a low-rank mix with its second matrix; registers are
-    those of a thread, at most.
-    mix_tile, mix_warps, mix_spread, mix_lines: the same where every program makes its low-rank mix, which asks for fewer and
-    larger ones; mix_registers: of a thread at most, so that a program begun early fits beside two of the launch before.
-    sum_warps, sum_spread, sum_registers: the same where every program adds the heads' shares up.
-    mix_apart: from this width on, that has launches of its own: it would be most of what is read.
+    low_warps, low_spread, low_registers: where every program multiplies a low-rank mix with its second matrix, as for GOLD's
+    queries; registers are those of a thread, at most, of wide models as many as it takes.
+    mix_tile, mix_warps, mix_spread, mix_lines: where every program makes its low-rank mix whole, as for a Finch block's
+    products, which asks for fewer and larger ones; mix_registers: of a thread at most, so that a program begun early fits
+    beside two of the launch before.
+    sum_warps, sum_spread, sum_registers: where every program adds up the heads' shares of a GOLD block's output.
+    mix_apart: from this width on, mixes and sums have launches of their own: they would be most of what is read.
     """
 
     tile: int = 16384
@@ -59,14 +58,6 @@ class Launch:
 LAUNCH = Launch()
 
 
-class _Input(NamedTuple):
-    """Where `mixed_times` finds its input: `kind` and what it reads of it."""
-
-    kind: str
-    mixed: torch.Tensor
-    low: torch.Tensor
-
-
 def embed(token, table, norm, x, e, o, o_before, kappa, kappa_before, ids, length, scale, memory, unit):
     """See `reference.embed`."""
     weight, bias, eps = norm
@@ -79,16 +70,20 @@ def embed(token, table, norm, x, e, o, o_before, kappa, kappa_before, ids, lengt
 def finch_products(x, shift, norm, mix, w1, mixes, w2, matrices, order, z, out):
     """See `reference.finch_products`."""
     weight, bias, eps = norm
-    c, a = len(x), len(matrices[4])
+    c, inner, a = len(x), w2.shape[1], len(matrices[4])
     b = 0 if matrices[5] is None else len(matrices[5])
-    given = _mixed(x, shift, norm, mix, w1, mixes, w2, z, FUSING.mix)
-    rows, options = _mixing_rows(4 * c, c, given, w2.shape[1])
+    if c >= LAUNCH.mix_apart:
+        mixed, rows, options = _mixed(x, shift, norm, mix, w1, mixes, w2, z)[1], _rows(4 * c, c), {}
+    else:
+        mixed, options = x, {"num_warps": LAUNCH.mix_warps, "maxnreg": LAUNCH.mix_registers}
+        rows = _power(4 * c // LAUNCH.mix_spread, LAUNCH.mix_tile // _block(c))
     grid = 4 * triton.cdiv(c, rows) + triton.cdiv(a, rows) + triton.cdiv(b, rows)
     last = matrices[4] if matrices[5] is None else matrices[5]
     _run(
-        finch.finch_products_kernel, (grid,), x, x, shift, weight, bias, mix, w1, mixes, w2, *matrices[:5], last, given.mixed,
-        z, given.low, out, eps, a, b, MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
-        C=c, INNER=w2.shape[1], BLOCK=_block(c), ROWS=rows, INPUT=given.kind, **options,
+        finch.finch_products_kernel, (grid,), x, x, shift, weight, bias, mix, w1, mixes, w2, *matrices[:5], last, mixed,
+        z, out, eps, a, b, MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
+        C=c, INNER=inner, BLOCK=_block(c), ROWS=rows, LINES=min(LAUNCH.mix_lines, triton.next_power_of_2(inner)),
+        READY=mixed is not x, **options,
     )  # fmt: skip
 
 
@@ -116,43 +111,25 @@ def project(y, norm, w, x):
          C=c, BLOCK=_block(c), ROWS=rows, NORM=norm is not None)  # fmt: skip
 
 
-def finch_output(products, w2, bias, bonus, norm, state, z, shift, w, floor, scale_keys, moved, parts, stats):
-    """See `reference.finch_output`."""
-    heads, n = state.shape[:2]
-    c, second = heads * n, w2[1] is not None
-    weight, offset, eps = norm
-    rows = _rows(heads * c, n)
-    a, b = len(w2[0]), len(w2[1]) if second else 0
-    _run(
-        finch.finch_output_kernel, (heads, triton.cdiv(c, rows)), z, products, w2[0], w2[1] if second else w2[0], bias,
-        bonus, weight, offset, state, z, shift, w, moved, parts, stats, eps, floor or 0.0,
-        math.log(-floor) if floor else 0.0, a, b, C=c, N=n, ROWS=rows, A=_block(a), B=_block(b),
-        FLOOR=floor is not None, SCALE_KEYS=scale_keys, SECOND=second,
-    )  # fmt: skip
-
-
-def channel_keys(x, parts, stats, folded, shift, norm, mixes, matrices, moving, middle, z, hidden, gate):
+def channel_keys(x, shares, shift, norm, mixes, matrices, middle, z, hidden, gate):
     """See `reference.channel_keys`."""
     weight, bias, eps = norm
     c, f = len(x), len(hidden)
-    if parts is None:
-        parts = stats = middle = x
-    heads = 1 if parts is x else len(parts)
-    ready = parts is x or c >= LAUNCH.mix_apart
-    *of_norm, output_eps = folded or (x, x, 0.0)
-    output = {"C": c, "HEADS": heads, "HEAD_BLOCK": _block(heads), "NORM": folded is not None}
-    if ready and parts is not x:
+    parts, stats, (*of_norm, output_eps) = shares or (x, x, (x, x, 0.0))
+    heads = len(parts) if shares else 1
+    ready = shares is None or c >= LAUNCH.mix_apart
+    output = {"C": c, "HEADS": heads, "HEAD_BLOCK": _block(heads)}
+    if ready and shares:
         _run(kernels.gather_kernel, (triton.cdiv(c, 128),), x, x, parts, stats, *of_norm, middle, output_eps,
              COLUMNS=128, **output)  # fmt: skip
     rows, options = _rows(f + c, c), {}
     if not ready:
         options = {"num_warps": LAUNCH.sum_warps, "maxnreg": LAUNCH.sum_registers}
         rows = _power((f + c) // LAUNCH.sum_spread, LAUNCH.mix_tile // _block(c))
-    grid = triton.cdiv(f, rows) + triton.cdiv(c, rows) + (heads if moving else 0)
     _run(
-        kernels.channel_keys_kernel, (grid,), x, x, parts, stats, *of_norm, shift, weight, bias, *mixes, *matrices,
-        *(moving or (x, x)), middle, z, hidden, gate, output_eps, eps, F=f, BLOCK=_block(c), ROWS=rows, READY=ready,
-        MOVES=bool(moving), **output, **options,
+        kernels.channel_keys_kernel, (triton.cdiv(f, rows) + triton.cdiv(c, rows),), x, x, parts, stats, *of_norm, shift,
+        weight, bias, *mixes, *matrices, middle, z, hidden, gate, output_eps, eps, F=f, BLOCK=_block(c), ROWS=rows,
+        READY=ready, **output, **options,
     )  # fmt: skip
 
 
@@ -190,7 +167,7 @@ def own_mixed(raw, kappa, kappa_before, o, o_before, low, mixes, w2, w1, mixed, 
     _run(
         gold.own_mixed_kernel, (triton.cdiv(n, rows), 2 * layers), raw, raw, kappa, kappa_before, o, o_before, low, mixes,
         w2, w1, mixed, inner_low, n, C=c, INNER=w2.shape[2], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines,
-        maxnreg=LAUNCH.low_registers,
+        maxnreg=LAUNCH.low_registers if c < LAUNCH.mix_apart else None,
     )  # fmt: skip
 
 
@@ -206,22 +183,24 @@ def own_rows(mixed, low, w2, norm, own, length):
 
 def query(x, shift, norm, mix, w1, mix_q, w2, w, z, raw):
     """See `reference.query`."""
-    weight, bias, eps = norm
-    c = len(x)
-    given = _mixed(x, shift, norm, mix, w1, mix_q.view(1, c), w2.view(1, -1, c), z, FUSING.query)
-    rows, options = _mixing_rows(c, c, given, len(w2))
+    c, inner = len(x), len(w2)
+    low, mixed = _mixed(x, shift, norm, mix, w1, mix_q.view(1, c), w2.view(1, inner, c), z)
+    rows, options = _rows(c, c), {}
+    if mixed is None:
+        options = {"num_warps": LAUNCH.low_warps, "maxnreg": LAUNCH.low_registers}
+        rows = _power(c // LAUNCH.low_spread, LAUNCH.tile * LAUNCH.low_warps // 4 // _block(c))
     _run(
-        gold.query_kernel, (triton.cdiv(c, rows),), x, x, shift, weight, bias, mix, w1, mix_q, w2, w, given.mixed, z,
-        given.low, raw, eps, C=c, INNER=len(w2), BLOCK=_block(c), ROWS=rows, INPUT=given.kind, **options,
+        gold.query_kernel, (triton.cdiv(c, rows),), x, z, shift, low, mix_q, w2, w, _or(mixed, z), raw, C=c, INNER=inner,
+        BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines * LAUNCH.low_warps // 4, READY=mixed is not None, **options,
     )  # fmt: skip
 
 
-def query_norm(raw, norm, scale, q, z=None, shift=None):
+def query_norm(raw, norm, scale, q):
     """See `reference.query_norm`."""
     weight, bias, eps = norm
     c = len(raw)
-    _run(gold.query_norm_kernel, (1,), raw, raw, weight, bias, raw if scale is None else scale, _or(z, raw),
-         _or(shift, raw), q, eps, C=c, BLOCK=_block(c), SCALED=scale is not None, SHIFTS=shift is not None)  # fmt: skip
+    _run(gold.query_norm_kernel, (1,), raw, raw, weight, bias, _or(scale, raw), q, eps,
+         C=c, BLOCK=_block(c), SCALED=scale is not None)  # fmt: skip
 
 
 def gold_scan(raw, norm, scale, own, length, memory, logits):
@@ -237,7 +216,7 @@ def gold_scan(raw, norm, scale, own, length, memory, logits):
     peaks, sums, outs = partials.peaks, partials.sums, partials.outs
     keys, values = memory.keys, memory.values
     _run(
-        gold_scan_kernel, (heads, parts), raw, raw, weight, bias, raw if scale is None else scale, own, length, keys,
+        gold_scan_kernel, (heads, parts), raw, raw, weight, bias, _or(scale, raw), own, length, keys,
         _or(memory.key_scales, keys), values, _or(memory.value_scales, values), memory.bigram, memory.offsets, peaks, sums,
         outs, _or(logits, raw), size, values.shape[1], tiles, own_tiles, own_parts, parts, own.stride(0),
         attention.logit_factor(n), eps, C=c, N=n, BLOCK=_block(c), OWN_TILE=attention.OWN_TILE, TILE=launch.tile,
@@ -269,26 +248,20 @@ def logits(x, norm, w, out):
          C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
 
 
-def _mixed(x, shift, norm, mix, w1, mixes, w2, z, whole):
-    """The input of products; whole: they make all of it themselves, but for wide ones, whose inputs [groups, C] are made apart.
-
-    z is made too unless they do that.
-    """
+def _mixed(x, shift, norm, mix, w1, mixes, w2, z):
+    """(low, mixed): z and low are made, and from `mix_apart` on inputs [groups, C] of products too, else None."""
     weight, bias, eps = norm
     c, groups, n = len(x), len(mixes), len(w1)
-    apart = c >= LAUNCH.mix_apart
-    if whole and not apart:
-        return _Input("whole", x, x)
     low = torch.empty(n, dtype=torch.float32, device=x.device)
     rows = _rows(n, c)
     _run(finch.shifted_low_kernel, (triton.cdiv(n, rows),), x, x, shift, weight, bias, mix, w1, z, low, eps, n,
          C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
-    if not apart:
-        return _Input("low", x, low)
+    if c < LAUNCH.mix_apart:
+        return low, None
     mixed = torch.empty((groups, c), dtype=torch.float32, device=x.device)
     _run(finch.mixed_kernel, (triton.cdiv(c, 128), groups), x, z, shift, low, mixes, w2, mixed,
          C=c, INNER=w2.shape[1], LINES=_block(w2.shape[1]), COLUMNS=128)  # fmt: skip
-    return _Input("ready", mixed, low)
+    return low, mixed
 
 
 def _run(kernel, grid, where, *arguments, num_warps=None, num_stages=3, maxnreg=None, **constants):
@@ -311,19 +284,6 @@ def _block(n):
 def _rows(n_rows, n_columns):
     """Rows of a program: few enough for its tile and for `spread` programs, a power of two."""
     return _power(n_rows // LAUNCH.spread, LAUNCH.tile // _block(n_columns))
-
-
-def _mixing_rows(n_rows, n_columns, given, inner):
-    """(rows, options) of a program that makes its input itself, or finds it ready."""
-    if given.kind == "ready":
-        return _rows(n_rows, n_columns), {"LINES": LAUNCH.lines}
-    if given.kind == "low":
-        options = {"num_warps": LAUNCH.low_warps, "maxnreg": LAUNCH.low_registers}
-        options["LINES"] = LAUNCH.lines * LAUNCH.low_warps // 4
-        return _power(n_rows // LAUNCH.low_spread, LAUNCH.tile * LAUNCH.low_warps // 4 // _block(n_columns)), options
-    options = {"num_warps": LAUNCH.mix_warps, "maxnreg": LAUNCH.mix_registers}
-    options["LINES"] = min(LAUNCH.mix_lines, triton.next_power_of_2(inner))
-    return _power(n_rows // LAUNCH.mix_spread, LAUNCH.mix_tile // _block(n_columns)), options
 
 
 def _power(wanted, most):

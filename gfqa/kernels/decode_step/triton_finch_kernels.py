@@ -12,8 +12,6 @@ from gfqa.kernels.decode_step.triton_kernels import (
     ask_for,
     ask_for_some,
     begin,
-    head_share,
-    low_rank,
     matrix,
     normed,
     tanh,
@@ -61,28 +59,19 @@ def mixed_kernel(
 
 @triton.jit
 def mixed_times(
-    base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, low, number, eps,
+    base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, number, eps,
     C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
-    INPUT: tl.constexpr, EARLY: tl.constexpr,
+    READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """Rows of a matrix [limit, C] times row `number` of what `mixed_kernel` writes.
 
-    INPUT: that is there ("ready"); or it is made here from z and what `shifted_low_kernel` left ("low"); or, and z too, from
-    x ("whole"). Of "whole" the first low-rank matrix is in registers early, the second comes beside x, and the rows come last.
+    READY: that is there. Else it is made here from x, and z too: the first low-rank matrix is in registers early, the second
+    comes beside x, and the rows come last.
     """
-    if INPUT == "ready":
+    if READY:
         tile = matrix(base, row, limit, C, C, BLOCK)
         begin(EARLY)
         return times(tile, vector(mixed + number * C, C, BLOCK))
-    elif INPUT == "low":
-        w2 += number * INNER * C
-        tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mixes + number * C, C, BLOCK)
-        ask_for_some(w2, tl.min(row, 0) // ROWS, C, INNER, BLOCK, 8, EARLY)
-        ask_for(shift, C, BLOCK, EARLY)
-        begin(EARLY)
-        now, before = vector(z, C, BLOCK), vector(shift, C, BLOCK)
-        share += low_rank(low + number * INNER, w2, C, INNER, BLOCK, LINES)
-        return times(tile, now + (before - now) * share)
     else:
         w1 += number * INNER * C
         w2 += number * INNER * C
@@ -116,10 +105,10 @@ def mixed_times(
 
 @triton.jit
 def finch_products_kernel(
-    x, shift, weight, bias, mix, w1, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, z, low, out, eps, rows_a, rows_b,
+    x, shift, weight, bias, mix, w1, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, z, out, eps, rows_a, rows_b,
     MIX_R: tl.constexpr, MIX_K: tl.constexpr, MIX_V: tl.constexpr, MIX_F: tl.constexpr, MIX_A: tl.constexpr,
     C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
-    INPUT: tl.constexpr, EARLY: tl.constexpr,
+    READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
     blocks: tl.constexpr = (C + ROWS - 1) // ROWS
@@ -140,8 +129,8 @@ def finch_products_kernel(
             base, which, limit, offset, first = w_b, MIX_F, rows_b, 4 * C + rows_a, first - blocks_a
     row = first * ROWS + tl.arange(0, ROWS)
     found = mixed_times(
-        base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, low, which, eps,
-        C, INNER, BLOCK, ROWS, LINES, INPUT, EARLY,
+        base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, which, eps,
+        C, INNER, BLOCK, ROWS, LINES, READY, EARLY,
     )  # fmt: skip
     found = tl.where(group == 4, tanh(found), found)
     tl.store(out + offset + row, found, mask=row < limit)
@@ -195,59 +184,3 @@ def finch_state_kernel(
         out *= fourth * tl.sigmoid(fourth)
     tl.store(y + value, out)
     tl.store(shift + value, now)
-
-
-@triton.jit
-def finch_output_kernel(
-    products, w2_a, w2_b, bias, bonus, weight, offset, state, z, shift, w, moved, parts, stats, eps, floor, log_floor,
-    rows_a, rows_b, C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, A: tl.constexpr, B: tl.constexpr,
-    FLOOR: tl.constexpr, SCALE_KEYS: tl.constexpr, SECOND: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
-    """See `reference.finch_output`. A program reads a whole head, and makes that head's share of ROWS rows of the output."""
-    head = tl.program_id(0)
-    row, place = tl.program_id(1) * ROWS + tl.arange(0, ROWS), tl.arange(0, N)
-    channel = head * N + place
-    line_a, line_b = tl.arange(0, A), tl.arange(0, B)
-    tile = matrix(w + head * N, row, C, N, C, N)
-    tile_a = tl.load(w2_a + line_a[:, None] * C + channel[None, :], mask=(line_a < rows_a)[:, None], other=0.0)
-    decay = tl.load(bias + channel).to(tl.float32)
-    gain = tl.load(weight + channel).to(tl.float32)
-    if not SECOND:
-        extra, shifted = tl.load(bonus + channel).to(tl.float32), tl.load(offset + channel).to(tl.float32)
-    else:
-        tile_b = tl.load(w2_b + line_b[:, None] * C + channel[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
-    ask_for(state + head * N * N, N * N, N * N, EARLY)
-    begin(EARLY)
-    read = tl.load(state + head * N * N + place[:, None] * N + place[None, :])
-    r, k = tl.load(products + channel), tl.load(products + C + channel)
-    v, fourth = tl.load(products + 2 * C + channel), tl.load(products + 3 * C + channel)
-    now = tl.load(z + channel)
-    low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)
-    if SECOND:
-        low_b = tl.load(products + 4 * C + rows_a + line_b, mask=line_b < rows_b, other=0.0)
-    decay += tl.sum(tile_a.to(tl.float32) * low[:, None], 0)
-    if FLOOR:
-        decay = floor * tl.sigmoid(decay - log_floor)
-    else:
-        decay = -tl.exp(decay)
-    if SCALE_KEYS:
-        k *= one_minus_exp(decay)
-    if SECOND:
-        out = fourth + tl.sum(tile_b.to(tl.float32) * low_b[:, None], 0)
-    else:
-        read += (extra * k)[None, :] * v[:, None]
-        out = tl.zeros([N], tl.float32)
-    out += tl.sum(read * r[None, :], 1)
-    if not SECOND:
-        centred = out - tl.sum(out, 0) / N
-        scale = tl.rsqrt(tl.sum(centred * centred, 0) / N + eps)
-        out = centred * scale * gain + shifted
-        out *= fourth * tl.sigmoid(fourth)
-        gain = tl.full([N], 1.0, tl.float32)
-    head_share(out, tile, gain, parts, stats, head, row, C, N)
-    if tl.program_id(1) == 0:
-        # The head's other programs may not have read the state yet: `move_state` moves it in the next launch.
-        tl.store(moved + channel, tl.exp(decay))
-        tl.store(moved + C + channel, k)
-        tl.store(moved + 2 * C + channel, v)
-        tl.store(shift + channel, now)

@@ -8,12 +8,10 @@ Manners as in `triton_kernels`.
 import triton
 import triton.language as tl
 
-from gfqa.kernels.decode_step.triton_finch_kernels import mixed_times
 from gfqa.kernels.decode_step.triton_kernels import (
     ask_for,
     ask_for_some,
     begin,
-    head_share,
     low_rank,
     matrix,
     normed,
@@ -117,23 +115,30 @@ def own_rows_kernel(
 
 @triton.jit
 def query_kernel(
-    x, shift, weight, bias, mix, w1, mix_q, w2, w, mixed, z, low, raw, eps, C: tl.constexpr, INNER: tl.constexpr,
-    BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr, INPUT: tl.constexpr, EARLY: tl.constexpr,
+    z, shift, low, mix_q, w2, w, mixed, raw, C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr,
+    ROWS: tl.constexpr, LINES: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """See `reference.query`."""
+    """The last of `reference.query`, after `shifted_low_kernel`. READY: `mixed_kernel` has made the input."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    found = mixed_times(
-        w, row, C, x, shift, weight, bias, mix, w1, mix_q, w2, mixed, z, low, 0, eps,
-        C, INNER, BLOCK, ROWS, LINES, INPUT, EARLY,
-    )  # fmt: skip
-    tl.store(raw + row, found, mask=row < C)
+    tile = matrix(w, row, C, C, C, BLOCK)
+    if READY:
+        begin(EARLY)
+        inside = vector(mixed, C, BLOCK)
+    else:
+        share = vector(mix_q, C, BLOCK)
+        ask_for_some(w2, tl.program_id(0), C, INNER, BLOCK, 8, EARLY)
+        ask_for(shift, C, BLOCK, EARLY)
+        begin(EARLY)
+        now, before = vector(z, C, BLOCK), vector(shift, C, BLOCK)
+        share += low_rank(low, w2, C, INNER, BLOCK, LINES)
+        inside = now + (before - now) * share
+    tl.store(raw + row, times(tile, inside), mask=row < C)
 
 
 @triton.jit
 def query_norm_kernel(
-    raw, weight, bias, scale, z, shift, q, eps, C: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr,
-    SHIFTS: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
+    raw, weight, bias, scale, q, eps, C: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr, EARLY: tl.constexpr
+):
     """See `reference.query_norm`: one program."""
     column = tl.arange(0, BLOCK)
     gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
@@ -141,8 +146,6 @@ def query_norm_kernel(
     found = vector(raw, C, BLOCK)
     if SCALED:
         factor = tl.load(scale)
-    if SHIFTS:
-        tl.store(shift + column, tl.load(z + column, mask=column < C), mask=column < C)
     found = normed(found, gain, offset, eps, C, BLOCK)
     if SCALED:
         found *= factor
@@ -154,7 +157,10 @@ def gold_output_kernel(
     peaks, sums, outs, weight, w, z, shift, parts, stats, totals, n_parts,
     C: tl.constexpr, N: tl.constexpr, ROWS: tl.constexpr, PARTS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """See `reference.gold_output`. A program merges a whole head, and makes that head's share of ROWS rows of the output."""
+    """See `reference.gold_output`. A program merges a whole head, and makes that head's share of ROWS rows of the output.
+
+    `triton_kernels.gathered` adds the shares of all heads up.
+    """
     head = tl.program_id(0)
     row, channel = tl.program_id(1) * ROWS + tl.arange(0, ROWS), head * N + tl.arange(0, N)
     tile = matrix(w + head * N, row, C, N, C, N)
@@ -162,7 +168,10 @@ def gold_output_kernel(
     begin(EARLY)
     now = tl.load(z + channel)
     out, total = merged(peaks, sums, outs, head, n_parts, N, PARTS)
-    head_share(out, tile, gain, parts, stats, head, row, C, N)
+    tl.store(parts + head * C + row, times(tile, out * gain), mask=row < C)
     if tl.program_id(1) == 0:
+        mean = tl.sum(out, 0) / N
+        tl.store(stats + 2 * head, mean)
+        tl.store(stats + 2 * head + 1, tl.sum((out - mean) * (out - mean), 0))
         tl.store(totals + head, total)
         tl.store(shift + channel, now)

@@ -142,104 +142,72 @@ def project_kernel(
 
 
 @triton.jit
-def head_share(out, tile, gain, parts, stats, head, row, C: tl.constexpr, N: tl.constexpr):
-    """Leave one head's share of an output matrix's product: rows of `tile` times gain * out [N]; and out's mean and deviations.
-
-    `gathered` adds the shares of all heads up.
-    """
-    tl.store(parts + head * C + row, times(tile, out * gain), mask=row < C)
-    if tl.program_id(1) == 0:
-        mean = tl.sum(out, 0) / N
-        tl.store(stats + 2 * head, mean)
-        tl.store(stats + 2 * head + 1, tl.sum((out - mean) * (out - mean), 0))
-
-
-@triton.jit
 def gathered(
-    x, parts, stats, of_gain, of_bias, eps, column, C: tl.constexpr, HEADS: tl.constexpr, NORM: tl.constexpr,
-    HEAD_BLOCK: tl.constexpr,
-):  # fmt: skip
-    """x plus an output matrix's product, all heads' shares in order, at some columns; NORM: that of a layer norm of [C]."""
+    x, parts, stats, of_gain, of_bias, eps, column, C: tl.constexpr, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr
+):
+    """x plus the product of an output matrix W with a layer norm of [C], all heads' shares in order, at some columns."""
     inside = column < C
     found = tl.load(parts + column, mask=inside, other=0.0)
     for head in tl.static_range(1, HEADS):
         found += tl.load(parts + head * C + column, mask=inside, other=0.0)
-    if NORM:
-        # W ((y - m) / d * gain + bias) = (W (gain y) - m W gain) / d + W bias
-        head = tl.arange(0, HEAD_BLOCK)
-        known = head < HEADS
-        mean = tl.load(stats + 2 * head, mask=known, other=0.0)
-        middle = tl.sum(mean, 0) / HEADS
-        apart = tl.where(known, mean - middle, 0.0)
-        squares = tl.load(stats + 2 * head + 1, mask=known, other=0.0) + apart * apart * (C // HEADS)
-        scale = tl.rsqrt(tl.sum(squares, 0) / C + eps)
-        found = (found - middle * tl.load(of_gain + column, mask=inside, other=0.0)) * scale
-        found += tl.load(of_bias + column, mask=inside, other=0.0)
+    # W ((y - m) / d * gain + bias) = (W (gain y) - m W gain) / d + W bias
+    head = tl.arange(0, HEAD_BLOCK)
+    known = head < HEADS
+    mean = tl.load(stats + 2 * head, mask=known, other=0.0)
+    middle = tl.sum(mean, 0) / HEADS
+    apart = tl.where(known, mean - middle, 0.0)
+    squares = tl.load(stats + 2 * head + 1, mask=known, other=0.0) + apart * apart * (C // HEADS)
+    scale = tl.rsqrt(tl.sum(squares, 0) / C + eps)
+    found = (found - middle * tl.load(of_gain + column, mask=inside, other=0.0)) * scale
+    found += tl.load(of_bias + column, mask=inside, other=0.0)
     return tl.load(x + column, mask=inside, other=0.0) + found
 
 
 @triton.jit
 def gather_kernel(
-    x, parts, stats, of_gain, of_bias, middle, eps, C: tl.constexpr, HEADS: tl.constexpr, NORM: tl.constexpr,
-    HEAD_BLOCK: tl.constexpr, COLUMNS: tl.constexpr, EARLY: tl.constexpr,
+    x, parts, stats, of_gain, of_bias, middle, eps, C: tl.constexpr, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr,
+    COLUMNS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """`gathered` in a launch of its own."""
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     begin(EARLY)
-    now = gathered(x, parts, stats, of_gain, of_bias, eps, column, C, HEADS, NORM, HEAD_BLOCK)
+    now = gathered(x, parts, stats, of_gain, of_bias, eps, column, C, HEADS, HEAD_BLOCK)
     tl.store(middle + column, now, mask=column < C)
 
 
 @triton.jit
-def move_state(state, moved, head, C: tl.constexpr, N: tl.constexpr):
-    """One head's state [N, N] a token on, by the factors, keys and values of `finch_output_kernel`."""
-    place = tl.arange(0, N)
-    moved += head * N + place
-    square = state + head * N * N + place[:, None] * N + place[None, :]
-    factor, k, v = tl.load(moved), tl.load(moved + C), tl.load(moved + 2 * C)
-    tl.store(square, tl.load(square) * factor[None, :] + k[None, :] * v[:, None])
-
-
-@triton.jit
 def channel_keys_kernel(
-    x, parts, stats, of_gain, of_bias, shift, weight, bias, mix_k, mix_r, w_k, w_r, state, moved, middle, z, hidden, gate,
+    x, parts, stats, of_gain, of_bias, shift, weight, bias, mix_k, mix_r, w_k, w_r, middle, z, hidden, gate,
     output_eps, eps, C: tl.constexpr, F: tl.constexpr, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr,
-    BLOCK: tl.constexpr, ROWS: tl.constexpr, NORM: tl.constexpr, MOVES: tl.constexpr, READY: tl.constexpr,
-    EARLY: tl.constexpr,
+    BLOCK: tl.constexpr, ROWS: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """See `reference.channel_keys`. Programs: F / ROWS for keys, C / ROWS for the gate, then the heads whose state moves."""
+    """See `reference.channel_keys`. Programs: F / ROWS for keys, C / ROWS for the gate. READY: middle is there."""
     blocks: tl.constexpr = (F + ROWS - 1) // ROWS
-    blocks_r: tl.constexpr = (C + ROWS - 1) // ROWS
     number, column = tl.program_id(0), tl.arange(0, BLOCK)
-    if number >= blocks + blocks_r:
-        begin(EARLY)
-        if MOVES:
-            move_state(state, moved, number - blocks - blocks_r, C, C // HEADS)
+    base, mix, limit, first = w_k, mix_k, F, number
+    if number >= blocks:
+        base, mix, limit, first = w_r, mix_r, C, number - blocks
+    row = first * ROWS + tl.arange(0, ROWS)
+    tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mix, C, BLOCK)
+    gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
+    ask_for(shift, C, BLOCK, EARLY)
+    begin(EARLY)
+    before = vector(shift, C, BLOCK)
+    if READY:
+        now = vector(middle, C, BLOCK)
     else:
-        base, mix, limit, first = w_k, mix_k, F, number
-        if number >= blocks:
-            base, mix, limit, first = w_r, mix_r, C, number - blocks
-        row = first * ROWS + tl.arange(0, ROWS)
-        tile, share = matrix(base, row, limit, C, C, BLOCK), vector(mix, C, BLOCK)
-        gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
-        ask_for(shift, C, BLOCK, EARLY)
-        begin(EARLY)
-        before = vector(shift, C, BLOCK)
-        if READY:
-            now = vector(middle, C, BLOCK)
-        else:
-            now = gathered(x, parts, stats, of_gain, of_bias, output_eps, column, C, HEADS, NORM, HEAD_BLOCK)
-            if number == 0:
-                tl.store(middle + column, now, mask=column < C)
-        now = normed(now, gain, offset, eps, C, BLOCK)
-        found = times(tile, now + (before - now) * share)
+        now = gathered(x, parts, stats, of_gain, of_bias, output_eps, column, C, HEADS, HEAD_BLOCK)
         if number == 0:
-            tl.store(z + column, now, mask=column < C)
-        if number >= blocks:
-            tl.store(gate + row, tl.sigmoid(found), mask=row < limit)
-        else:
-            found = tl.maximum(found, 0.0)
-            tl.store(hidden + row, found * found, mask=row < limit)
+            tl.store(middle + column, now, mask=column < C)
+    now = normed(now, gain, offset, eps, C, BLOCK)
+    found = times(tile, now + (before - now) * share)
+    if number == 0:
+        tl.store(z + column, now, mask=column < C)
+    if number >= blocks:
+        tl.store(gate + row, tl.sigmoid(found), mask=row < limit)
+    else:
+        found = tl.maximum(found, 0.0)
+        tl.store(hidden + row, found * found, mask=row < limit)
 
 
 @triton.jit
