@@ -96,10 +96,16 @@ def _read(r, k, v, decays, bias, u, state, starts, kind, scale, floor):
     _check(v)
     if r.shape[1] == 0:
         return _nothing(v, state)
-    return torch.ops.gfqa.wkv6_read(
+    # A call of a custom operation imports torch._dynamo, which takes seconds: only a compiled model needs one.
+    read = torch.ops.gfqa.wkv6_read if torch.compiler.is_compiling() else _launch_read
+    return read(
         r.to(v.dtype), k.to(v.dtype), v, decays, _float(bias), _float(u), _float(state), _flags(starts),
         kind, scale, -1.0 if floor is None else floor, _is_bounded(floor),
     )  # fmt: skip
+
+
+def _launch_read(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded):
+    return _launch(r, k, v, decays, bias, u, state, starts, None, kind, scale, floor, bounded)
 
 
 @torch.library.custom_op(
@@ -109,7 +115,7 @@ def _read(r, k, v, decays, bias, u, state, starts, kind, scale, floor):
     " str kind, bool scale, float floor, bool bounded) -> (Tensor, Tensor)",
 )
 def _read_op(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded):
-    return _launch(r, k, v, decays, bias, u, state, starts, None, kind, scale, floor, bounded)
+    return _launch_read(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded)
 
 
 @_read_op.register_fake
