@@ -222,7 +222,8 @@ class Trainer:
             loss, _, kappa = self._forward.language(batch["ids"], batch["starts"], targets, keys)
             work = self._work.of(rows, length, length, length / 2)
         else:
-            places, mass = places_of(batch), []
+            places = places_of(batch)
+            mass: list[Tensor] = []
             looks = (places.at.clamp(min=0), mass) if self.config.place_weight else None
             loss, hits, kappa = self._forward.questions(
                 batch["ids"], batch["starts"], targets, spans_of(batch), keys, looks
