@@ -20,5 +20,7 @@ print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
 
 def test_a_first_call_does_not_import_the_compiler() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, "-c", FIRST_CALL], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_CALL], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
