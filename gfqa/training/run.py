@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument("--weights", type=Path, required=True)
     release.add_argument("-c", "--config", action="append", default=[], metavar="FILE")
     release.add_argument("--tokenizer", type=Path, required=True)
+    release.add_argument("--average", type=Path, metavar="DIR", help="write the mean of these weights and those")
     release.add_argument("--out", type=Path, required=True)
     for step, use in (uses | {release: _release}).items():
         step.set_defaults(use=use)
@@ -148,5 +149,6 @@ def _release(options: argparse.Namespace, emit: Emit) -> int:
     from gfqa.training.config import load_config
     from gfqa.training.release import release
 
-    emit(release(options.weights, load_config(options.config).model, options.tokenizer, options.out))
+    model = load_config(options.config).model
+    emit(release(options.weights, model, options.tokenizer, options.out, options.average))
     return 0

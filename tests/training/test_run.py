@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from gfqa.errors import GfqaError, UsageError
+from gfqa.model.checkpoint import load_model
 from gfqa.model.config import ModelConfig
 from gfqa.model.init import init_weights
 from gfqa.model.language_model import LanguageModel
@@ -105,3 +106,18 @@ def test_a_pointer_that_no_phase_has_trained_is_not_released(tmp_path: Path) -> 
             with pytest.raises(GfqaError, match="was never trained"):
                 release(tmp_path / "weights", shape, TOKENIZER, tmp_path / "out")
             assert not (tmp_path / "out").exists()
+
+
+def test_a_release_may_be_the_mean_of_two_weights(tmp_path: Path) -> None:
+    models = [init_weights(LanguageModel(ModelConfig.from_dict(MODEL)), seed) for seed in (1, 2)]
+    for name, model in zip("ab", models, strict=True):
+        save_shards(model.named_parameters(), tmp_path / name, {}, 1 << 24)
+    release(tmp_path / "a", MODEL, TOKENIZER, tmp_path / "out", tmp_path / "b")
+    made = dict(load_model(tmp_path / "out").named_parameters())
+    for (name, one), (_, other) in zip(*(model.named_parameters() for model in models), strict=True):
+        expected = (one + other).detach() / 2
+        torch.testing.assert_close(made[name], expected, rtol=0, atol=float(expected.abs().max()) / 120 + 1e-4)
+    small = init_weights(LanguageModel(ModelConfig.from_dict(MODEL | {"n_embd": 64})))
+    save_shards(small.named_parameters(), tmp_path / "c", {}, 1 << 24)
+    with pytest.raises(GfqaError, match="holds other weights"):
+        release(tmp_path / "a", MODEL, TOKENIZER, tmp_path / "other", tmp_path / "c")
