@@ -29,7 +29,7 @@ echo "== the question from standard input"
 echo "Who maintains Inkwell?" | gfqa ask - --cache inkwell
 
 echo "== a document from standard input: read for this question, kept nowhere"
-gfqa ask "In which version was the port changed?" - <inkwell/CHANGELOG.md
+gfqa ask "For how many days are failed jobs kept?" - <inkwell/CHANGELOG.md
 git diff HEAD~1 -- . 2>/dev/null | gfqa ask "Which files were changed?" - || echo "(nothing to compare)"
 
 echo "== exit codes: 5 not found, 3 no such cache, 2 usage"

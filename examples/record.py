@@ -64,7 +64,7 @@ SCENES = {
         (
             "gfqa ingest .",
             'gfqa ask "Which port does the server listen on?"',
-            'gfqa ask "In which version was the port changed?" --sources 1',
+            'gfqa ask "How long are copies of the database kept?" --sources 1',
             "gfqa ingest .",
         ),
     ),

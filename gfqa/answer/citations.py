@@ -91,6 +91,9 @@ def locate(
     start = int(sizes[min(first, len(sizes) - 1)])
     end = max(int(sizes[min(last, len(sizes) - 1)]), start)
     start, end = _trim(text, start, end)
+    if page_starts is not None and (border := text.find(b"\f", start, end)) >= 0:
+        # A quote is of one page: the side with more of the span.
+        start, end = _trim(text, *((start, border) if border - start >= end - border else (border + 1, end)))
     quote = _quote(text, start, end, lines)
     if page_starts is not None:
         offset = len(text[:start].decode("utf-8", "ignore"))

@@ -134,3 +134,14 @@ def test_every_citation_exists_and_is_quoted_verbatim(texts: list[str], data: st
         assert 1 <= place.start_line <= place.end_line <= len(lines)
         cited = "\n".join(lines[place.start_line - 1 : place.end_line][:3])
         assert place.quote == cited.rstrip("\r")
+
+
+def test_a_quote_is_of_one_page() -> None:
+    pages = ["the end of a page", "and the next one begins"]
+    text = "\f".join(pages)
+    ids, header = chain("p.pdf", text)
+    starts = [0, len(pages[0]) + 1]
+    for first, last, page in (("end", "next", 1), ("page", "begins", 2)):
+        span = Span(0, header + text.index(first), header + text.index(last) + len(last), 1.0)
+        place = locate(span, ids, header, starts, BYTES)
+        assert (place.page, place.quote) == (page, pages[page - 1])
