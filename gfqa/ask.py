@@ -280,7 +280,7 @@ def _citation(memory: Memory, span: Span, answer: str) -> Citation:
     origin, begin = memory.origins[span.chain], memory.starts[span.chain]
     entry, tokenizer = origin.entry, memory.tokenizer
     ids = memory.ids[begin : begin + entry.n_tokens]
-    place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer)
+    place = locate(span, ids, entry.header_tokens, entry.page_starts, tokenizer, one_page=True)
     text = checks.document_text(ids, entry.header_tokens, tokenizer)
     return Citation(
         cache=origin.cache,

@@ -77,11 +77,19 @@ def find_span(
 
 
 def locate(
-    span: Span, ids: Ids, header_tokens: int, page_starts: Sequence[int] | None, pieces: Pieces, *, lines: int = 3
+    span: Span,
+    ids: Ids,
+    header_tokens: int,
+    page_starts: Sequence[int] | None,
+    pieces: Pieces,
+    *,
+    lines: int = 3,
+    one_page: bool = False,
 ) -> Place:
     """The lines or the page of `span` in the document whose ids (header included) are `ids`, and its first `lines` lines.
 
-    Header tokens map to line 1. page_starts: character offsets of a PDF's pages.
+    Header tokens map to line 1. page_starts: character offsets of a PDF's pages. one_page: of a span over a page's end, the
+    side with more of it; the whole otherwise, with the page that it begins on.
     """
     table = _piece_table(pieces)
     parts = [table[id] for id in ids.tolist()]
@@ -91,8 +99,7 @@ def locate(
     start = int(sizes[min(first, len(sizes) - 1)])
     end = max(int(sizes[min(last, len(sizes) - 1)]), start)
     start, end = _trim(text, start, end)
-    if page_starts is not None and (border := text.find(b"\f", start, end)) >= 0:
-        # A quote is of one page: the side with more of the span.
+    if one_page and page_starts is not None and (border := text.find(b"\f", start, end)) >= 0:
         start, end = _trim(text, *((start, border) if border - start >= end - border else (border + 1, end)))
     quote = _quote(text, start, end, lines)
     if page_starts is not None:

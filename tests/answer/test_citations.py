@@ -143,5 +143,5 @@ def test_a_quote_is_of_one_page() -> None:
     starts = [0, len(pages[0]) + 1]
     for first, last, page in (("end", "next", 1), ("page", "begins", 2)):
         span = Span(0, header + text.index(first), header + text.index(last) + len(last), 1.0)
-        place = locate(span, ids, header, starts, BYTES)
+        place = locate(span, ids, header, starts, BYTES, one_page=True)
         assert (place.page, place.quote) == (page, pages[page - 1])
