@@ -43,8 +43,6 @@ NEARLY = 0.8
 """Passages with this share of the best one's words of the question are of its subject too."""
 SCANNED = 20
 """Passages that say the same are looked for among so many times the number wanted."""
-NOTABLE = 0.25
-"""A further place that does not hold the answer is cited where it has this part of the first one's attention."""
 ALTERNATIVES = 5
 """So many passages more than are cited are searched for the answer's words."""
 
@@ -245,11 +243,8 @@ def cite(
             if other[2].chain != at.chain or other[2].end <= at.start or at.end <= other[2].start
         ]
         found = [(False, False, replace(at, share=min(share, 1.0))), *apart]
-    # A place without the answer's words that attention passes over, a page's footer say, tells a reader nothing.
-    least = NOTABLE * found[0][2].share if found else 0.0
-    told = [span for number, (_, other, span) in enumerate(found) if not number or not other or span.share >= least]
     # Neighbouring passages may give the same place.
-    return list(dict.fromkeys(told))[:count]
+    return list(dict.fromkeys(span for _, _, span in found))[:count]
 
 
 _indexes: WeakKeyDictionary[Texts, LexicalIndex] = WeakKeyDictionary()

@@ -64,7 +64,7 @@ def test_the_shipped_reader_answers(home: Path) -> None:
         [sys.executable, "-m", "gfqa.cli", "doctor"], env=environment, capture_output=True, text=True, check=False
     )
     assert (run.returncode, run.stderr) == (0, ""), run
-    assert "gfqa-reader, 30.3 million parameters" in " ".join(run.stdout.split())
+    assert "gfqa-reader, 30.8 million parameters" in " ".join(run.stdout.split())
 
 
 def test_a_model_that_is_missing_or_damaged(
@@ -105,7 +105,7 @@ def test_the_self_test_can_fail(gfqa: Run, tiny_model: Path, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr(
             "gfqa.ask.locate",
-            lambda *_: __import__("gfqa.answer.citations").answer.citations.Place(1, 1, None, "forged"),
+            lambda *_, **__: __import__("gfqa.answer.citations").answer.citations.Place(1, 1, None, "forged"),
         )
         check = examined(gfqa, 6)["self-test"]
         assert "cited wrongly" in check["detail"]

@@ -142,8 +142,8 @@ def test_a_citation_that_the_cache_does_not_hold_is_marked(asked: Run, monkeypat
 
     plain = use_case.locate
 
-    def forged(*arguments: Any) -> Place:
-        return replace(plain(*arguments), quote="root:x:0:0")
+    def forged(*arguments: Any, **more: Any) -> Place:
+        return replace(plain(*arguments, **more), quote="root:x:0:0")
 
     monkeypatch.setattr(use_case, "locate", forged)
     assert {citation["verified"] for citation in asked("q", "--json").json["citations"]} == {False}
