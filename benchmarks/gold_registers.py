@@ -62,6 +62,7 @@ ONE = {
     "AHEAD": True,
     "GIVEN": False,
     "MASS": False,
+    "ASK": 2,
 }
 ROWS = {"N": 64, "TILE": 64, "VALUE_ROWS": 32, "KEY_SCALES": True, "VALUE_SCALES": False, "INTEGER": True, "MASS": True}
 BUILD = {"C": 768, "width": 48, "TILE": 64, "WIDTH": 64, "SCALED": True, "DTYPE": tl.float16, **PRODUCT}

@@ -1,7 +1,8 @@
 """The decode step of one token as few fused launches (`gfqa.kernels.decode_step`), on the buffers of a `DecodeStep`.
 
-Five launches a Finch block, six a GOLD block over a memory with keys, and six besides: with D768's 8 and 4 blocks, 70. Wide
-models (`LAUNCH.mix_apart`) have seven, eight and six.
+Seven launches a Finch block, seven a GOLD block over a memory with keys, and eight besides: with D768's 8 and 4 blocks, 92.
+Wide models (`LAUNCH.sums_apart`) have another a GOLD block. A launch that waits for the one before costs a microsecond, what
+all programs of a launch compute for themselves costs more than that: so there are many small launches (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -94,10 +95,12 @@ class FusedStep:
         )
         run.decompress(keys, b.length, key_b, self._raw)
         run.own_mixed(
-            self._raw, kappa, self._kappa_before, o, self._o_before, self._own_low, own.mixes, own.w2, own.low1,
-            self._own_mixed, self._own_inner,
+            self._raw, kappa, self._kappa_before, o, self._o_before, self._own_low, own.mixes, own.w2,
+            self._own_mixed,
         )  # fmt: skip
-        run.own_rows(self._own_mixed, self._own_inner, own.low2, own.norm, b.own, b.length)
+        run.own_low(self._own_mixed, own.low1, self._own_inner)
+        run.own_sums(self._own_mixed, self._own_inner, own.low2)
+        run.own_rows(self._own_mixed, own.norm, b.own, b.length)
         for number, gold in enumerate(self._weights.gold):
             self._gold(run, number, gold, b.blocks[len(self._weights.finch) + number])
         head = model.emb.weight if model.config.tie_embeddings else model.head.weight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,12 +118,20 @@ def decompress(d: Draw, c: int, n: int) -> list[Any]:
 
 def own_mixed(d: Draw, c: int, n: int) -> list[Any]:
     return [d.f(c), d.out(c, dtype=d.dtype), d.w(c), d.w(c), d.w(c), d.f(2, 10), d.w(2, 2, c), d.w(2, 2, 5, c),
-            d.w(2, 2, 7, c), d.out(2, 2, c), d.out(2, 2, 7)]  # fmt: skip
+            d.out(2, 2, c)]  # fmt: skip
+
+
+def own_low(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(2, 2, c), d.w(2, 2, 7, c), d.out(2, 2, 7)]
+
+
+def own_sums(d: Draw, c: int, n: int) -> list[Any]:
+    return [d.f(2, 2, c), d.f(2, 2, 7), d.w(2, 2, 7, c)]
 
 
 def own_rows(d: Draw, c: int, n: int) -> list[Any]:
     own = torch.zeros(2, 2, 6, c, device=DEVICE, dtype=d.dtype)
-    return [d.f(2, 2, c), d.f(2, 2, 7), d.w(2, 2, 7, c), d.norm(2, 2, c), own, length()]
+    return [d.f(2, 2, c), d.norm(2, 2, c), own, length()]
 
 
 def query(d: Draw, c: int, n: int) -> list[Any]:
@@ -148,7 +157,7 @@ CASES: dict[str, Callable[[Draw, int, int], list[Any]]] = {
     case.__name__: case
     for case in (
         embed, finch_products, gated_products, finch_state, gated_state, project, project_plain, channel_keys,
-        channel_keys_added, channel_values, cache_key, decompress, own_mixed, own_rows, query, query_norm, gold_output,
+        channel_keys_added, channel_values, cache_key, decompress, own_mixed, own_low, own_sums, own_rows, query, query_norm, gold_output,
         logits,
     )
 }  # fmt: skip
@@ -183,13 +192,8 @@ def flat(values: list[Any]) -> list[torch.Tensor]:
 @pytest.mark.parametrize("case", CASES)
 def test_agrees(case: str, dtype: torch.dtype, size: tuple[int, int], tile: int, monkeypatch: Any) -> None:
     """tile: with the small one a program has one row, else several, and the last program some beyond the end."""
-    monkeypatch.setattr(triton.LAUNCH, "tile", tile)
-    monkeypatch.setattr(triton.LAUNCH, "mix_tile", tile)
-    monkeypatch.setattr(triton.LAUNCH, "spread", 5)
-    monkeypatch.setattr(triton.LAUNCH, "low_spread", 5)
-    monkeypatch.setattr(triton.LAUNCH, "mix_spread", 5)
-    monkeypatch.setattr(triton.LAUNCH, "sum_spread", 5)
-    monkeypatch.setattr(triton.LAUNCH, "mix_apart", 40)
+    launch = triton.LAUNCH.reshaped(tile=tile, spread=5)
+    monkeypatch.setattr(triton, "LAUNCH", replace(launch, sums_apart=size[0] == 48))
     given = CASES[case](Draw(dtype), *size)
     name = NAMES.get(case, case)
     expected, found = ([copied(value) for value in given] for _ in range(2))
@@ -239,15 +243,14 @@ def test_scan_agrees(own: int, room: int, tokens: int, size: tuple[int, int], st
     assert peaks.isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["finch_products", "query", "channel_keys"])
-def test_mixes_and_sums_in_the_launches_that_take_them(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At a width that is no power of two."""
-    for field in ("low_spread", "mix_spread", "sum_spread"):
-        monkeypatch.setattr(triton.LAUNCH, field, 5)
-    given = CASES[name](Draw(torch.bfloat16), 48, 16)
+@pytest.mark.parametrize("c", [48, 80])
+def test_sums_in_the_launch_that_takes_them(c: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At widths that are no power of two."""
+    monkeypatch.setattr(triton, "LAUNCH", triton.LAUNCH.reshaped(spread=5))
+    given = channel_keys(Draw(torch.bfloat16), c, 16)
     expected, found = ([copied(value) for value in given] for _ in range(2))
-    getattr(reference, name)(*expected)
-    getattr(triton, name)(*found)
+    reference.channel_keys(*expected)
+    triton.channel_keys(*found)
     for theirs, ours in zip(flat(expected), flat(found), strict=True):
         assert relative_error(ours.float(), theirs.float()) < 1e-5
 

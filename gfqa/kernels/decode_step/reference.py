@@ -15,8 +15,10 @@ from gfqa.kernels.decode_step.reference_gold import cache_key as cache_key
 from gfqa.kernels.decode_step.reference_gold import decompress as decompress
 from gfqa.kernels.decode_step.reference_gold import gold_output as gold_output
 from gfqa.kernels.decode_step.reference_gold import gold_scan as gold_scan
+from gfqa.kernels.decode_step.reference_gold import own_low as own_low
 from gfqa.kernels.decode_step.reference_gold import own_mixed as own_mixed
 from gfqa.kernels.decode_step.reference_gold import own_rows as own_rows
+from gfqa.kernels.decode_step.reference_gold import own_sums as own_sums
 from gfqa.kernels.decode_step.reference_gold import query as query
 from gfqa.kernels.decode_step.reference_gold import query_norm as query_norm
 from gfqa.kernels.decode_step.reference_parts import Norm, Shares, layer_norm, mixed_inputs, over_rms

@@ -48,28 +48,31 @@ def own_mixed(
     low: Tensor,
     mixes: Tensor,
     w2: Tensor,
-    w1: Tensor,
     mixed: Tensor,
-    inner_low: Tensor,
 ) -> None:
     """kappa: raw over its root mean square. mixed [G, 2, C]: kappa and o, each mixed with the token before by mixes [G, 2, C]
-    + low [G, 2 * inner] w2 [G, 2, inner, C]; inner_low [G, 2, R]: tanh of w1 [G, 2, R, C] times it."""
+    + low [G, 2 * inner] w2 [G, 2, inner, C]."""
     now = torch.stack((over_rms(raw), o.float()))
     before = torch.stack((kappa_before.float(), o_before.float()))
     shares = mixes.float() + (low.view(*w2.shape[:2], 1, -1) @ w2.float()).squeeze(-2)
     mixed.copy_(torch.lerp(now.expand_as(shares), before.expand_as(shares), shares))
-    inner_low.copy_(torch.tanh(w1.float() @ mixed.unsqueeze(-1)).squeeze(-1))
     kappa.copy_(now[0])
 
 
-def own_rows(mixed: Tensor, low: Tensor, w2: Tensor, norm: Norm, own: Tensor, length: Tensor) -> None:
-    """The token's keys and values: norms ([G, 2, C]) of mixed [G, 2, C] + low [G, 2, R] w2 [G, 2, R, C].
+def own_low(mixed: Tensor, w1: Tensor, low: Tensor) -> None:
+    """low [G, 2, R]: tanh of w1 [G, 2, R, C] times mixed [G, 2, C]."""
+    low.copy_(torch.tanh(w1.float() @ mixed.unsqueeze(-1)).squeeze(-1))
 
-    own: [G, 2, room, C], keys and values; written at length - 1.
-    """
-    rows = mixed + (low.unsqueeze(-2) @ w2.float()).squeeze(-2)
+
+def own_sums(mixed: Tensor, low: Tensor, w2: Tensor) -> None:
+    """mixed [G, 2, C] += low [G, 2, R] w2 [G, 2, R, C]."""
+    mixed += (low.unsqueeze(-2) @ w2.float()).squeeze(-2)
+
+
+def own_rows(mixed: Tensor, norm: Norm, own: Tensor, length: Tensor) -> None:
+    """The token's keys and values, norms ([G, 2, C]) of mixed [G, 2, C]: at length - 1 of own [G, 2, room, C]."""
     gain, bias, eps = norm
-    rows = F.layer_norm(rows, rows.shape[-1:], eps=eps) * gain.float() + bias.float()
+    rows = F.layer_norm(mixed, mixed.shape[-1:], eps=eps) * gain.float() + bias.float()
     own[:, :, length.long() - 1] = rows.unsqueeze(2).to(own.dtype)
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import triton
@@ -17,45 +17,60 @@ from gfqa.kernels.decode_step.triton_scan_kernels import gold_scan_kernel
 from gfqa.kernels.gold_attention import triton as attention
 
 
-@dataclass
-class Launch:
-    """How matrix rows are spread. rows: of a program, by the columns they have (numbers of a tile / warps of 32 threads).
+COLUMNS = 128
+"""Columns of a program that has all rows of a low-rank matrix, or no matrix."""
 
-    tile: numbers of a program's tile at most; warps: of a program; spread: programs wanted, so that short matrices fill the
-    chip too; lines: rows of a low-rank matrix read at once by 4 warps; early: start a launch before the one ahead has
-    ended; ahead: a launch started early asks L2 for what it has no registers for, soon: so many tiles of a memory's keys a
-    program among it.
-    low_warps, low_spread, low_registers: where every program multiplies a low-rank mix with its second matrix, as for GOLD's
-    queries; registers are those of a thread, at most, of wide models as many as it takes.
-    mix_tile, mix_warps, mix_spread, mix_lines: where every program makes its low-rank mix whole, as for a Finch block's
-    products, which asks for fewer and larger ones; mix_registers: of a thread at most, so that a program begun early fits
-    beside two of the launch before.
-    sum_warps, sum_spread, sum_registers: where every program adds up the heads' shares of a GOLD block's output.
-    mix_apart: from this width on, mixes and sums have launches of their own: they would be most of what is read.
+
+@dataclass(frozen=True)
+class Shape:
+    """How the rows of a kind of product are spread.
+
+    tile: numbers of a program's rows at most; warps: of a program; spread: programs wanted, so that short matrices fill the
+    chip too.
     """
 
     tile: int = 16384
     warps: int = 4
     spread: int = 128
-    lines: int = 4
-    low_warps: int = 4
-    low_spread: int = 128
-    low_registers: int = 160
+
+
+@dataclass
+class Launch:
+    """Shapes, all measured choices, and for models of any width: early: start a launch before the one ahead has ended; ahead: a scan started early asks
+    L2 for its first keys, soon: so many tiles a program.
+
+    low: products before a tanh; gathered: a channel mix that adds up the heads' shares of a GOLD layer's output itself;
+    output: those shares. sums_apart: they are added up in a launch of their own: in a wide model they would be most of what
+    is read.
+    """
+
+    low: Shape = Shape()
+    products: Shape = Shape()
+    project: Shape = Shape(warps=2, spread=192)
+    keys: Shape = Shape()
+    values: Shape = Shape(tile=8192, warps=2)
+    gathered: Shape = Shape(tile=32768, warps=8, spread=96)
+    output: Shape = Shape(warps=8)
     early: bool = True
     ahead: bool = True
     soon: int = 2
-    mix_tile: int = 32768
-    mix_warps: int = 8
-    mix_spread: int = 96
-    mix_lines: int = 16
-    mix_registers: int = 160
-    sum_warps: int = 8
-    sum_spread: int = 96
-    sum_registers: int = 160
-    mix_apart: int = 1024
+    sums_apart: bool = False
+
+    def reshaped(self, **changes: int) -> Launch:
+        """A copy whose every shape has these numbers instead."""
+        shapes = {name: replace(value, **changes) for name, value in vars(self).items() if isinstance(value, Shape)}
+        return replace(self, **shapes)
 
 
+WIDE = 1024
 LAUNCH = Launch()
+WIDE_LAUNCH = Launch(project=Shape(warps=8), keys=Shape(warps=8), values=Shape(warps=8), sums_apart=True)
+"""For models of width WIDE and more."""
+
+
+def launch_of(width: int) -> Launch:
+    """How a model of a width is launched."""
+    return WIDE_LAUNCH if width >= WIDE else LAUNCH
 
 
 def embed(token, table, norm, x, e, o, o_before, kappa, kappa_before, ids, length, scale, memory, unit):
@@ -63,27 +78,21 @@ def embed(token, table, norm, x, e, o, o_before, kappa, kappa_before, ids, lengt
     weight, bias, eps = norm
     _run(
         kernels.embed_kernel, (1,), x, token, table, weight, bias, x, e, o, o_before, kappa, kappa_before, ids, length,
-        x if scale is None else scale, memory, eps, unit, C=len(x), BLOCK=_block(len(x)), SCALED=scale is not None,
+        x if scale is None else scale, memory, eps, unit, C=len(x), COLS=_cols(len(x)), SCALED=scale is not None, first=True,
     )  # fmt: skip
 
 
 def finch_products(x, shift, norm, mix, w1, mixes, w2, matrices, order, z, out):
     """See `reference.finch_products`."""
-    weight, bias, eps = norm
-    c, inner, a = len(x), w2.shape[1], len(matrices[4])
+    c, a = len(x), len(matrices[4])
     b = 0 if matrices[5] is None else len(matrices[5])
-    if c >= LAUNCH.mix_apart:
-        mixed, rows, options = _mixed(x, shift, norm, mix, w1, mixes, w2, z)[1], _rows(4 * c, c), {}
-    else:
-        mixed, options = x, {"num_warps": LAUNCH.mix_warps, "maxnreg": LAUNCH.mix_registers}
-        rows = _power(4 * c // LAUNCH.mix_spread, LAUNCH.mix_tile // _block(c))
+    mixed = _mixed(x, shift, norm, mix, w1, mixes, w2, z)
+    rows = _rows(4 * c, c, launch_of(c).products)
     grid = 4 * triton.cdiv(c, rows) + triton.cdiv(a, rows) + triton.cdiv(b, rows)
     last = matrices[4] if matrices[5] is None else matrices[5]
     _run(
-        finch.finch_products_kernel, (grid,), x, x, shift, weight, bias, mix, w1, mixes, w2, *matrices[:5], last, mixed,
-        z, out, eps, a, b, MIX_R=order[0], MIX_K=order[1], MIX_V=order[2], MIX_F=order[3], MIX_A=order[4],
-        C=c, INNER=inner, BLOCK=_block(c), ROWS=rows, LINES=min(LAUNCH.mix_lines, triton.next_power_of_2(inner)),
-        READY=mixed is not x, **options,
+        finch.finch_products_kernel, (grid,), x, mixed, *matrices[:5], last, out, a, b, MIX_R=order[0], MIX_K=order[1],
+        MIX_V=order[2], MIX_F=order[3], MIX_A=order[4], C=c, COLS=_cols(c), ROWS=rows, shape=launch_of(c).products,
     )  # fmt: skip
 
 
@@ -105,40 +114,38 @@ def finch_state(products, w2, bias, bonus, norm, state, z, shift, y, floor, scal
 def project(y, norm, w, x):
     """See `reference.project`."""
     c = len(x)
-    rows = _rows(c, c)
+    rows = _rows(c, c, launch_of(c).project)
     weight, bias, eps = norm or (x, x, 0.0)
     _run(kernels.project_kernel, (triton.cdiv(c, rows),), x, y, weight, bias, w, x, eps,
-         C=c, BLOCK=_block(c), ROWS=rows, NORM=norm is not None)  # fmt: skip
+         C=c, COLS=_cols(c), ROWS=rows, NORM=norm is not None, shape=launch_of(c).project)  # fmt: skip
 
 
 def channel_keys(x, shares, shift, norm, mixes, matrices, middle, z, hidden, gate):
     """See `reference.channel_keys`."""
     weight, bias, eps = norm
-    c, f = len(x), len(hidden)
+    c, f, launch = len(x), len(hidden), launch_of(len(x))
     parts, stats, (*of_norm, output_eps) = shares or (x, x, (x, x, 0.0))
     heads = len(parts) if shares else 1
-    ready = shares is None or c >= LAUNCH.mix_apart
+    ready = shares is None or launch.sums_apart
     output = {"C": c, "HEADS": heads, "HEAD_BLOCK": _block(heads)}
     if ready and shares:
-        _run(kernels.gather_kernel, (triton.cdiv(c, 128),), x, x, parts, stats, *of_norm, middle, output_eps,
-             COLUMNS=128, **output)  # fmt: skip
-    rows, options = _rows(f + c, c), {}
-    if not ready:
-        options = {"num_warps": LAUNCH.sum_warps, "maxnreg": LAUNCH.sum_registers}
-        rows = _power((f + c) // LAUNCH.sum_spread, LAUNCH.mix_tile // _block(c))
+        _run(kernels.gather_kernel, (triton.cdiv(c, COLUMNS),), x, x, parts, stats, *of_norm, middle, output_eps,
+             COLUMNS=COLUMNS, **output)  # fmt: skip
+    shape = launch.keys if ready else launch.gathered
+    rows = _rows(f + c, c, shape)
     _run(
         kernels.channel_keys_kernel, (triton.cdiv(f, rows) + triton.cdiv(c, rows),), x, x, parts, stats, *of_norm, shift,
-        weight, bias, *mixes, *matrices, middle, z, hidden, gate, output_eps, eps, F=f, BLOCK=_block(c), ROWS=rows,
-        READY=ready, **output, **options,
+        weight, bias, *mixes, *matrices, middle, z, hidden, gate, output_eps, eps, F=f, COLS=_cols(c), ROWS=rows,
+        READY=ready, shape=shape, **output,
     )  # fmt: skip
 
 
 def channel_values(hidden, gate, w, middle, z, x, shift):
     """See `reference.channel_values`."""
     c, f = w.shape
-    rows = _rows(c, f)
+    rows = _rows(c, f, launch_of(c).values)
     _run(kernels.channel_values_kernel, (triton.cdiv(c, rows),), x, hidden, gate, w, middle, z, x, shift,
-         C=c, F=f, BLOCK=_block(f), ROWS=rows)  # fmt: skip
+         C=c, F=f, COLS=_cols(f), ROWS=rows, shape=launch_of(c).values)  # fmt: skip
 
 
 def cache_key(x, e, o, o_before, matrices, mixes, w1, compressed, length, raw, low):
@@ -148,7 +155,7 @@ def cache_key(x, e, o, o_before, matrices, mixes, w1, compressed, length, raw, l
     grid = triton.cdiv(width, rows) + triton.cdiv(c, rows) + layers * triton.cdiv(n, rows)
     _run(
         gold.cache_key_kernel, (grid,), x, x, e, o, o_before, *matrices, mixes, w1, compressed, length, raw, low, layers,
-        n, C=c, WIDTH=width, BLOCK=_block(c), ROWS=rows,
+        n, C=c, WIDTH=width, COLS=_cols(c), ROWS=rows,
     )  # fmt: skip
 
 
@@ -157,42 +164,47 @@ def decompress(compressed, length, w, raw):
     c, width = len(raw), compressed.shape[1]
     rows = _rows(c, width)
     _run(gold.decompress_kernel, (triton.cdiv(c, rows),), raw, compressed, length, w, raw,
-         C=c, WIDTH=width, BLOCK=_block(width), ROWS=rows)  # fmt: skip
+         C=c, WIDTH=width, COLS=_cols(width), ROWS=rows)  # fmt: skip
 
 
-def own_mixed(raw, kappa, kappa_before, o, o_before, low, mixes, w2, w1, mixed, inner_low):
+def own_mixed(raw, kappa, kappa_before, o, o_before, low, mixes, w2, mixed):
     """See `reference.own_mixed`."""
-    c, (layers, _, n) = len(raw), inner_low.shape
-    rows = _rows(2 * layers * n, c)
+    c, layers, inner = len(raw), len(mixed), w2.shape[2]
     _run(
-        gold.own_mixed_kernel, (triton.cdiv(n, rows), 2 * layers), raw, raw, kappa, kappa_before, o, o_before, low, mixes,
-        w2, w1, mixed, inner_low, n, C=c, INNER=w2.shape[2], BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines,
-        maxnreg=LAUNCH.low_registers if c < LAUNCH.mix_apart else None,
+        gold.own_mixed_kernel, (triton.cdiv(c, COLUMNS), 2 * layers), raw, raw, kappa, kappa_before, o, o_before, low, mixes,
+        w2, mixed, C=c, INNER=inner, COLS=_cols(c), LINES=_block(inner), COLUMNS=COLUMNS,
     )  # fmt: skip
 
 
-def own_rows(mixed, low, w2, norm, own, length):
+def own_low(mixed, w1, low):
+    """See `reference.own_low`."""
+    layers, _, n, c = w1.shape
+    rows = _rows(2 * layers * n, c)
+    _run(gold.own_low_kernel, (triton.cdiv(n, rows), 2 * layers), mixed, mixed, w1, low, n, C=c, COLS=_cols(c), ROWS=rows)
+
+
+def own_sums(mixed, low, w2):
+    """See `reference.own_sums`."""
+    layers, _, n, c = w2.shape
+    _run(gold.own_sums_kernel, (triton.cdiv(c, COLUMNS), 2 * layers), mixed, mixed, low, w2,
+         C=c, INNER=n, LINES=_block(n), COLUMNS=COLUMNS)  # fmt: skip
+
+
+def own_rows(mixed, norm, own, length):
     """See `reference.own_rows`."""
     weight, bias, eps = norm
-    c, (layers, _, n) = mixed.shape[-1], low.shape
-    _run(
-        gold.own_rows_kernel, (2 * layers,), mixed, mixed, low, w2, weight, bias, own, length, eps, own.stride(1),
-        C=c, INNER=n, BLOCK=_block(c), LINES=16, num_warps=8,
-    )  # fmt: skip
+    layers, _, c = mixed.shape
+    _run(gold.own_rows_kernel, (2 * layers,), mixed, mixed, weight, bias, own, length, eps, own.stride(1),
+         C=c, COLS=_cols(c))  # fmt: skip
 
 
 def query(x, shift, norm, mix, w1, mix_q, w2, w, z, raw):
     """See `reference.query`."""
-    c, inner = len(x), len(w2)
-    low, mixed = _mixed(x, shift, norm, mix, w1, mix_q.view(1, c), w2.view(1, inner, c), z)
-    rows, options = _rows(c, c), {}
-    if mixed is None:
-        options = {"num_warps": LAUNCH.low_warps, "maxnreg": LAUNCH.low_registers}
-        rows = _power(c // LAUNCH.low_spread, LAUNCH.tile * LAUNCH.low_warps // 4 // _block(c))
-    _run(
-        gold.query_kernel, (triton.cdiv(c, rows),), x, z, shift, low, mix_q, w2, w, _or(mixed, z), raw, C=c, INNER=inner,
-        BLOCK=_block(c), ROWS=rows, LINES=LAUNCH.lines * LAUNCH.low_warps // 4, READY=mixed is not None, **options,
-    )  # fmt: skip
+    c = len(x)
+    mixed = _mixed(x, shift, norm, mix, w1, mix_q.view(1, c), w2.unsqueeze(0), z)
+    rows = _rows(c, c, launch_of(c).project)
+    _run(gold.query_kernel, (triton.cdiv(c, rows),), x, mixed, w, raw,
+         C=c, COLS=_cols(c), ROWS=rows, shape=launch_of(c).project)  # fmt: skip
 
 
 def query_norm(raw, norm, scale, q):
@@ -200,7 +212,7 @@ def query_norm(raw, norm, scale, q):
     weight, bias, eps = norm
     c = len(raw)
     _run(gold.query_norm_kernel, (1,), raw, raw, weight, bias, _or(scale, raw), q, eps,
-         C=c, BLOCK=_block(c), SCALED=scale is not None)  # fmt: skip
+         C=c, COLS=_cols(c), SCALED=scale is not None)  # fmt: skip
 
 
 def gold_scan(raw, norm, scale, own, length, memory, logits):
@@ -219,7 +231,7 @@ def gold_scan(raw, norm, scale, own, length, memory, logits):
         gold_scan_kernel, (heads, parts), raw, raw, weight, bias, _or(scale, raw), own, length, keys,
         _or(memory.key_scales, keys), values, _or(memory.value_scales, values), memory.bigram, memory.offsets, peaks, sums,
         outs, _or(logits, raw), size, values.shape[1], tiles, own_tiles, own_parts, parts, own.stride(0),
-        attention.logit_factor(n), eps, C=c, N=n, BLOCK=_block(c), OWN_TILE=attention.OWN_TILE, TILE=launch.tile,
+        attention.logit_factor(n), eps, C=c, N=n, COLS=_cols(c), OWN_TILE=attention.OWN_TILE, TILE=launch.tile,
         VALUE_ROWS=launch.value_rows, KEY_SCALES=memory.key_scales is not None,
         VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8 and n >= 32,
         KEYS_FIRST=launch.keys_first, AHEAD=launch.ahead, MASS=logits is not None, SCALED=scale is not None, SOON=LAUNCH.soon,
@@ -232,10 +244,11 @@ def gold_output(partials, gain, w, z, shift, parts, stats, totals):
     """See `reference.gold_output`."""
     peaks, sums, outs = partials
     (heads, n_parts), n, c = peaks.shape, outs.shape[-1], len(z)
-    rows = _rows(heads * c, n)
+    rows = _rows(heads * c, n, launch_of(c).output)
     _run(
         gold.gold_output_kernel, (heads, triton.cdiv(c, rows)), z, peaks, sums, outs, gain, w, z, shift, parts, stats,
-        totals, n_parts, C=c, N=n, ROWS=rows, PARTS=max(2, triton.next_power_of_2(n_parts)), num_warps=8,
+        totals, n_parts, C=c, N=n, ROWS=rows, PARTS=max(2, triton.next_power_of_2(n_parts)),
+        shape=launch_of(c).output,
     )  # fmt: skip
 
 
@@ -245,29 +258,29 @@ def logits(x, norm, w, out):
     c, v = len(x), len(out)
     rows = _rows(v, c)
     _run(kernels.logits_kernel, (triton.cdiv(v, rows),), x, x, weight, bias, w, out, eps, v,
-         C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
+         C=c, COLS=_cols(c), ROWS=rows)  # fmt: skip
 
 
 def _mixed(x, shift, norm, mix, w1, mixes, w2, z):
-    """(low, mixed): z and low are made, and from `mix_apart` on inputs [groups, C] of products too, else None."""
+    """Inputs [groups, C] of products, as `reference_parts.mixed_inputs`; z is made too."""
     weight, bias, eps = norm
     c, groups, n = len(x), len(mixes), len(w1)
     low = torch.empty(n, dtype=torch.float32, device=x.device)
-    rows = _rows(n, c)
+    rows = _rows(n, c, launch_of(c).low)
     _run(finch.shifted_low_kernel, (triton.cdiv(n, rows),), x, x, shift, weight, bias, mix, w1, z, low, eps, n,
-         C=c, BLOCK=_block(c), ROWS=rows)  # fmt: skip
-    if c < LAUNCH.mix_apart:
-        return low, None
+         C=c, COLS=_cols(c), ROWS=rows, shape=launch_of(c).low)  # fmt: skip
     mixed = torch.empty((groups, c), dtype=torch.float32, device=x.device)
-    _run(finch.mixed_kernel, (triton.cdiv(c, 128), groups), x, z, shift, low, mixes, w2, mixed,
-         C=c, INNER=w2.shape[1], LINES=_block(w2.shape[1]), COLUMNS=128)  # fmt: skip
-    return low, mixed
+    _run(finch.mixed_kernel, (triton.cdiv(c, COLUMNS), groups), x, z, shift, low, mixes, w2, mixed,
+         C=c, INNER=w2.shape[1], LINES=_block(w2.shape[1]), COLUMNS=COLUMNS)  # fmt: skip
+    return mixed
 
 
-def _run(kernel, grid, where, *arguments, num_warps=None, num_stages=3, maxnreg=None, **constants):
+def _run(kernel, grid, where, *arguments, shape=None, first=False, num_warps=None, num_stages=3, **constants):
+    """first: of a step: what the last step left is there for this launch and, since they begin after it, for all others."""
+    shape = shape or Shape()
     early = LAUNCH.early and where.is_cuda
-    options = {"launch_pdl": True} if early else {}
-    options |= {"num_warps": num_warps or LAUNCH.warps, "num_stages": num_stages, "maxnreg": maxnreg}
+    options = {"launch_pdl": True} if early and not first else {}
+    options |= {"num_warps": num_warps or shape.warps, "num_stages": num_stages}
     with torch.cuda.device_of(where):
         kernel[grid](*arguments, **constants, EARLY=early * (1 + LAUNCH.ahead), **options)
 
@@ -281,11 +294,14 @@ def _block(n):
     return max(16, triton.next_power_of_2(n))
 
 
-def _rows(n_rows, n_columns):
+def _cols(n):
+    """Columns of a part of a vector [n]: a power of two so that parts are few and little is computed beyond n."""
+    sizes = [1 << power for power in range(4, 11)]
+    return min(sizes, key=lambda size: triton.cdiv(n, size) * (size + 48))
+
+
+def _rows(n_rows, n_columns, shape=None):
     """Rows of a program: few enough for its tile and for `spread` programs, a power of two."""
-    return _power(n_rows // LAUNCH.spread, LAUNCH.tile // _block(n_columns))
-
-
-def _power(wanted, most):
-    """The power of two at or below both, 1 at least."""
-    return 1 << (max(1, min(wanted, most)).bit_length() - 1)
+    shape, width = shape or Shape(), _cols(n_columns)
+    wanted = min(n_rows // shape.spread, shape.tile // (triton.cdiv(n_columns, width) * width))
+    return 1 << (max(1, wanted).bit_length() - 1)

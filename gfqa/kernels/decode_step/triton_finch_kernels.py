@@ -9,14 +9,14 @@ import triton
 import triton.language as tl
 
 from gfqa.kernels.decode_step.triton_kernels import (
-    ask_for,
-    ask_for_some,
     begin,
+    between,
+    columns,
+    keep,
     matrix,
     normed,
     tanh,
     times,
-    vector,
 )
 from gfqa.kernels.wkv6.triton_tiles import one_minus_exp
 
@@ -24,20 +24,18 @@ from gfqa.kernels.wkv6.triton_tiles import one_minus_exp
 @triton.jit
 def shifted_low_kernel(
     x, shift, weight, bias, mix, w1, z, low, eps, rows,
-    C: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr,
+    C: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """z: norm of x; low: tanh of w1 times z mixed with the shift by mix [C]."""
-    row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, BLOCK)
-    tile = matrix(w1, row, rows, C, C, BLOCK)
-    gain, offset, share = vector(weight, C, BLOCK), vector(bias, C, BLOCK), vector(mix, C, BLOCK)
-    ask_for(shift, C, BLOCK, EARLY)
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    tiles = matrix(w1, row, rows, C, C, COLS)
+    gain, offset, share = columns(weight, C, COLS), columns(bias, C, COLS), columns(mix, C, COLS)
+    before = columns(shift, C, COLS)
     begin(EARLY)
-    now, before = vector(x, C, BLOCK), vector(shift, C, BLOCK)
-    now = normed(now, gain, offset, eps, C, BLOCK)
-    mixed = now + (before - now) * share
-    tl.store(low + row, tanh(times(tile, mixed)), mask=row < rows)
+    now = normed(columns(x, C, COLS), gain, offset, eps, C, COLS)
+    tl.store(low + row, tanh(times(tiles, between(now, before, share))), mask=row < rows)
     if tl.program_id(0) == 0:
-        tl.store(z + column, now, mask=column < C)
+        keep(z, now, C, COLS)
 
 
 @triton.jit
@@ -50,67 +48,20 @@ def mixed_kernel(
     mask = (line < INNER)[:, None] & (column < C)[None, :]
     rows = tl.load(w2 + (group * INNER + line)[:, None] * C + column[None, :], mask=mask, other=0.0).to(tl.float32)
     share = tl.load(mixes + group * C + column, mask=column < C, other=0.0).to(tl.float32)
+    before = tl.load(shift + column, mask=column < C, other=0.0).to(tl.float32)
     begin(EARLY)
     now = tl.load(z + column, mask=column < C, other=0.0)
-    before = tl.load(shift + column, mask=column < C, other=0.0).to(tl.float32)
     share += tl.sum(rows * tl.load(low + group * INNER + line, mask=line < INNER, other=0.0)[:, None], 0)
     tl.store(out + group * C + column, now + (before - now) * share, mask=column < C)
 
 
 @triton.jit
-def mixed_times(
-    base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, number, eps,
-    C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
-    READY: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
-    """Rows of a matrix [limit, C] times row `number` of what `mixed_kernel` writes.
-
-    READY: that is there. Else it is made here from x, and z too: the first low-rank matrix is in registers early, the second
-    comes beside x, and the rows come last.
-    """
-    if READY:
-        tile = matrix(base, row, limit, C, C, BLOCK)
-        begin(EARLY)
-        return times(tile, vector(mixed + number * C, C, BLOCK))
-    else:
-        w1 += number * INNER * C
-        w2 += number * INNER * C
-        line = tl.arange(0, LINES)
-        first = matrix(w1, line, INNER, C, C, BLOCK)
-        ask_for(shift, C, BLOCK, EARLY)
-        begun = tl.min(row, 0)
-        ask_for_some(w2, begun // ROWS, C, INNER, BLOCK, 16, EARLY)
-        if INNER > LINES:
-            ask_for_some(w1, begun // ROWS, C, INNER, BLOCK, 16, EARLY)
-        ask_for(base + begun * C, tl.maximum(tl.minimum(limit - begun, ROWS), 1) * C, ROWS * BLOCK, EARLY)
-        gain, offset = vector(weight, C, BLOCK), vector(bias, C, BLOCK)
-        early, share = vector(mix, C, BLOCK), vector(mixes + number * C, C, BLOCK)
-        begin(EARLY)
-        now, before = vector(x, C, BLOCK), vector(shift, C, BLOCK)
-        second = matrix(w2, line, INNER, C, C, BLOCK)
-        now = normed(now, gain, offset, eps, C, BLOCK)
-        change = before - now
-        inside = now + change * early
-        inner = tanh(times(first, inside))
-        tile = matrix(base, row, limit, C, C, BLOCK)
-        share += tl.sum(second.to(tl.float32) * inner[:, None], 0)
-        for start in tl.static_range(LINES, INNER, LINES):
-            inner = tanh(times(matrix(w1, start + line, INNER, C, C, BLOCK), inside))
-            share += tl.sum(matrix(w2, start + line, INNER, C, C, BLOCK).to(tl.float32) * inner[:, None], 0)
-        if tl.program_id(0) == 0:
-            column = tl.arange(0, BLOCK)
-            tl.store(z + column, now, mask=column < C)
-        return times(tile, now + change * share)
-
-
-@triton.jit
 def finch_products_kernel(
-    x, shift, weight, bias, mix, w1, mixes, w2, w_r, w_k, w_v, w_f, w_a, w_b, mixed, z, out, eps, rows_a, rows_b,
+    mixed, w_r, w_k, w_v, w_f, w_a, w_b, out, rows_a, rows_b,
     MIX_R: tl.constexpr, MIX_K: tl.constexpr, MIX_V: tl.constexpr, MIX_F: tl.constexpr, MIX_A: tl.constexpr,
-    C: tl.constexpr, INNER: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr, LINES: tl.constexpr,
-    READY: tl.constexpr, EARLY: tl.constexpr,
+    C: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """See `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
+    """The last of `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
     blocks: tl.constexpr = (C + ROWS - 1) // ROWS
     blocks_a = tl.cdiv(rows_a, ROWS)
     number = tl.program_id(0)
@@ -128,10 +79,9 @@ def finch_products_kernel(
         if first >= blocks_a:
             base, which, limit, offset, first = w_b, MIX_F, rows_b, 4 * C + rows_a, first - blocks_a
     row = first * ROWS + tl.arange(0, ROWS)
-    found = mixed_times(
-        base, row, limit, x, shift, weight, bias, mix, w1, mixes, w2, mixed, z, which, eps,
-        C, INNER, BLOCK, ROWS, LINES, READY, EARLY,
-    )  # fmt: skip
+    tiles = matrix(base, row, limit, C, C, COLS)
+    begin(EARLY)
+    found = times(tiles, columns(mixed + which * C, C, COLS))
     found = tl.where(group == 4, tanh(found), found)
     tl.store(out + offset + row, found, mask=row < limit)
 
@@ -154,10 +104,9 @@ def finch_state_kernel(
         shifted = tl.load(offset + value).to(tl.float32)
     else:
         tile_b = tl.load(w2_b + line_b[:, None] * C + value[None, :], mask=(line_b < rows_b)[:, None], other=0.0)
-    ask_for(state + head * N * N + tl.program_id(1) * ROWS * N, ROWS * N, ROWS * N, EARLY)
-    begin(EARLY)
     square = state + head * N * N + own[:, None] * N + tl.arange(0, N)[None, :]
     s = tl.load(square)
+    begin(EARLY)
     r, k, v = tl.load(products + channel), tl.load(products + C + channel), tl.load(products + 2 * C + value)
     fourth, now = tl.load(products + 3 * C + value), tl.load(z + value)
     low = tl.load(products + 4 * C + line_a, mask=line_a < rows_a, other=0.0)

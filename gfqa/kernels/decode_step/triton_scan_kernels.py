@@ -8,21 +8,19 @@ Manners as in `triton_kernels`; the scan of the memory is `gold_attention.triton
 import triton
 import triton.language as tl
 
-from gfqa.kernels.decode_step.triton_kernels import ask_for, begin, vector
-from gfqa.kernels.gold_attention.triton_kernels import LOWEST, scan_share
+from gfqa.kernels.decode_step.triton_kernels import begin, columns, moments
+from gfqa.kernels.gold_attention.triton_kernels import LOWEST, ask_for, scan_share
 
 
 @triton.jit
 def head_query(
-    raw, gain, offset, scale, head, eps, C: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, SCALED: tl.constexpr
+    raw, gain, offset, scale, head, eps, C: tl.constexpr, N: tl.constexpr, COLS: tl.constexpr, SCALED: tl.constexpr
 ):
     """One head's channels [N] of the layer norm of raw [C], whose weight and bias are gain and offset [N], times scale."""
-    whole, own = vector(raw, C, BLOCK), tl.load(raw + head * N + tl.arange(0, N))
+    whole, own = columns(raw, C, COLS), tl.load(raw + head * N + tl.arange(0, N))
     if SCALED:
         times = tl.load(scale)
-    mean = tl.sum(whole, 0) / C
-    centred = tl.where(tl.arange(0, BLOCK) < C, whole - mean, 0.0)
-    factor = tl.rsqrt(tl.sum(centred * centred, 0) / C + eps)
+    mean, factor = moments(whole, eps, C, COLS)
     query = (own - mean) * factor * gain + offset
     if SCALED:
         query *= times
@@ -61,7 +59,7 @@ def own_share(
 def gold_scan_kernel(
     raw, weight, bias, scale, own, length, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs,
     logits, S, U, tiles, own_tiles, own_parts, parts, side_stride, factor, eps,
-    C: tl.constexpr, N: tl.constexpr, BLOCK: tl.constexpr, OWN_TILE: tl.constexpr, TILE: tl.constexpr,
+    C: tl.constexpr, N: tl.constexpr, COLS: tl.constexpr, OWN_TILE: tl.constexpr, TILE: tl.constexpr,
     VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr,
     KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, MASS: tl.constexpr, SCALED: tl.constexpr, SOON: tl.constexpr,
     EARLY: tl.constexpr,
@@ -71,10 +69,18 @@ def gold_scan_kernel(
     if part >= own_parts:
         begun = tl.minimum((part - own_parts) * tiles * TILE, S - 1)
         ask_for(keys + (head * S + begun) * N, tl.minimum(S - begun, tiles * TILE) * N, SOON * TILE * N, EARLY)
+        if KEY_SCALES:
+            ask_for(key_scales + head * S + begun, tl.minimum(S - begun, TILE), TILE, EARLY)
+        first = tl.load(bigram + begun)
+        last = tl.load(bigram + tl.minimum(begun + TILE, S) - 1)
+        ask_for(values + (head * U + first) * N, (last - first + 1) * N, TILE * N, EARLY)
+        ask_for(offsets + first, last - first + 2, TILE, EARLY)
+        if VALUE_SCALES:
+            ask_for(value_scales + head * U + first, last - first + 1, TILE, EARLY)
     channel = head * N + tl.arange(0, N)
     gain, offset = tl.load(weight + channel).to(tl.float32), tl.load(bias + channel).to(tl.float32)
     begin(EARLY)
-    query = head_query(raw, gain, offset, scale, head, eps, C, N, BLOCK, SCALED)
+    query = head_query(raw, gain, offset, scale, head, eps, C, N, COLS, SCALED)
     place = head * parts + part
     if part < own_parts:
         own += head * N
@@ -85,5 +91,5 @@ def gold_scan_kernel(
         scan_share(
             query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U,
             part - own_parts, tiles, head, place, factor,
-            N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, False, MASS,
+            N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, False, MASS, EARLY,
         )  # fmt: skip

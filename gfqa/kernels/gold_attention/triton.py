@@ -209,7 +209,7 @@ def scan_given(
             partials.peaks, partials.sums, partials.outs, logits, logits.shape[-1], U, tiles, partials.peaks.shape[1], offset,
             *rows, 1.0, 0, N=N, TILE=ONE.tile, VALUE_ROWS=ONE.value_rows, KEY_SCALES=False,
             VALUE_SCALES=memory.value_scales is not None, INTEGER=False, KEYS_FIRST=False, AHEAD=ONE.ahead,
-            GIVEN=True, MASS=False,
+            GIVEN=True, MASS=False, ASK=2 * logits.is_cuda,
             num_warps=ONE.warps, num_stages=ONE.stages,
         )  # fmt: skip
 
@@ -295,6 +295,7 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
                 GIVEN=False,
                 KEYS_FIRST=launch.keys_first,
                 AHEAD=launch.ahead,
+                ASK=2 * q.is_cuda,
                 **shared,
             )
             return

@@ -18,6 +18,17 @@ LOWEST = tl.constexpr(-1e38)
 
 
 @triton.jit
+def ask_for(base, n, SIZE: tl.constexpr, ASK: tl.constexpr):
+    """Bring n numbers to L2, SIZE (a power of two) at most; nothing where ASK is not 2, as in Triton's interpreter."""
+    if ASK == 2:
+        line: tl.constexpr = 1024 // base.dtype.element_ty.primitive_bitwidth
+        place = base + tl.minimum(line * tl.arange(0, SIZE // line if line < SIZE else 1), n - 1)
+        tl.inline_asm_elementwise(
+            "{ prefetch.global.L2 [$1]; mov.u32 $0, 0; }", "=r,l", [place.to(tl.int64)], tl.int32, False, 1
+        )
+
+
+@triton.jit
 def product(a, b, DTYPE: tl.constexpr, PRECISION: tl.constexpr):
     """Matrix product of operands rounded to DTYPE, summed in float32."""
     a, b = a.to(DTYPE), b.to(DTYPE)
@@ -86,7 +97,7 @@ def scan_share(
     query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, part, tiles, head,
     place, factor, N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr,
     VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr,
-    GIVEN: tl.constexpr, MASS: tl.constexpr,
+    GIVEN: tl.constexpr, MASS: tl.constexpr, ASK: tl.constexpr,
 ):  # fmt: skip
     """One head's query [N] against share `part` of the memory, into the partial result at `place`; GIVEN: see its logits.
 
@@ -125,6 +136,10 @@ def scan_share(
         following = tl.minimum(start + TILE, S - 1)
         next_first = tl.load(bigram + following)
         next_last = tl.load(bigram + tl.minimum(following + TILE, S) - 1)
+        if ASK == 2 and VALUE_ROWS < TILE:
+            if count > VALUE_ROWS:
+                # Where bigrams are many, most of a tile's values come in rounds that nothing else asks for.
+                ask_for(values + (first + VALUE_ROWS).to(tl.int64) * N, (count - VALUE_ROWS) * N, TILE * N, ASK)
         if AHEAD:
             # Most tiles have no more values than these: they come while the logits are made.
             value, value_scale, value_begin, value_end = _value_rows(
@@ -180,6 +195,7 @@ def scan_one_kernel(
     first_row, row_step, factor, q_head_stride,
     N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
     INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
+    ASK: tl.constexpr,
 ):  # fmt: skip
     """One query against one share of the memory; with GIVEN its logits are there already and no key is read.
 
@@ -192,7 +208,7 @@ def scan_one_kernel(
     scan_share(
         query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, part, tiles, head,
         (first_row + head * row_step) * parts + offset + part, factor,
-        N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, GIVEN, MASS,
+        N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, GIVEN, MASS, ASK,
     )  # fmt: skip
 
 
