@@ -63,6 +63,7 @@ ONE = {
     "GIVEN": False,
     "MASS": False,
     "ASK": 2,
+    "WHOLE": True,
 }
 ROWS = {"N": 64, "TILE": 64, "VALUE_ROWS": 32, "KEY_SCALES": True, "VALUE_SCALES": False, "INTEGER": True, "MASS": True}
 BUILD = {"C": 768, "width": 48, "TILE": 64, "WIDTH": 64, "SCALED": True, "DTYPE": tl.float16, **PRODUCT}

@@ -87,10 +87,11 @@ def recorded(
         first: bool = False,
         num_warps: int | None = None,
         num_stages: int = 3,
+        registers: int | None = None,
         **constants: Any,
     ) -> None:
         shape = shape or form.Shape()
-        options = {"num_warps": num_warps or shape.warps, "num_stages": num_stages}
+        options = {"num_warps": num_warps or shape.warps, "num_stages": num_stages, "maxnreg": registers}
         calls.append((kernel, arguments, {**constants, **options}, grid))
 
     form._run = run  # type: ignore[assignment]
@@ -105,7 +106,7 @@ def recorded(
 
 def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any], early: bool) -> Any:
     """One launch for compute capability 9.0; pointers are multiples of 16, and so are numbers that are."""
-    options = {name: constants.pop(name) for name in ("num_warps", "num_stages")} | {"launch_pdl": early}
+    options = {name: constants.pop(name) for name in ("num_warps", "num_stages", "maxnreg")} | {"launch_pdl": early}
     constants["EARLY"] = 2 * early
     names = [name for name in kernel.arg_names if name not in constants]
     varying = {

@@ -53,7 +53,7 @@ class Launch:
     output: Shape = Shape(warps=8)
     early: bool = True
     ahead: bool = True
-    soon: int = 2
+    soon: int = 1
     sums_apart: bool = False
 
     def reshaped(self, **changes: int) -> Launch:
@@ -64,7 +64,13 @@ class Launch:
 
 WIDE = 1024
 LAUNCH = Launch()
-WIDE_LAUNCH = Launch(project=Shape(warps=8), keys=Shape(warps=8), values=Shape(warps=8), sums_apart=True)
+WIDE_LAUNCH = Launch(
+    low=Shape(spread=40),
+    project=Shape(warps=8),
+    keys=Shape(tile=8192),
+    values=Shape(tile=8192, warps=8),
+    sums_apart=True,
+)
 """For models of width WIDE and more."""
 
 
@@ -235,7 +241,8 @@ def gold_scan(raw, norm, scale, own, length, memory, logits):
         VALUE_ROWS=launch.value_rows, KEY_SCALES=memory.key_scales is not None,
         VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8 and n >= 32,
         KEYS_FIRST=launch.keys_first, AHEAD=launch.ahead, MASS=logits is not None, SCALED=scale is not None, SOON=LAUNCH.soon,
-        num_warps=launch.warps, num_stages=launch.stages,
+        WHOLE=size >= launch.tile,
+        num_warps=launch.warps, num_stages=launch.stages, registers=launch.registers,
     )  # fmt: skip
     return peaks, sums, outs
 
@@ -275,12 +282,12 @@ def _mixed(x, shift, norm, mix, w1, mixes, w2, z):
     return mixed
 
 
-def _run(kernel, grid, where, *arguments, shape=None, first=False, num_warps=None, num_stages=3, **constants):
+def _run(kernel, grid, where, *arguments, shape=None, first=False, num_warps=None, num_stages=3, registers=None, **constants):
     """first: of a step: what the last step left is there for this launch and, since they begin after it, for all others."""
     shape = shape or Shape()
     early = LAUNCH.early and where.is_cuda
     options = {"launch_pdl": True} if early and not first else {}
-    options |= {"num_warps": num_warps or shape.warps, "num_stages": num_stages}
+    options |= {"num_warps": num_warps or shape.warps, "num_stages": num_stages, "maxnreg": registers}
     with torch.cuda.device_of(where):
         kernel[grid](*arguments, **constants, EARLY=early * (1 + LAUNCH.ahead), **options)
 

@@ -62,12 +62,13 @@ def gold_scan_kernel(
     C: tl.constexpr, N: tl.constexpr, COLS: tl.constexpr, OWN_TILE: tl.constexpr, TILE: tl.constexpr,
     VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr,
     KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, MASS: tl.constexpr, SCALED: tl.constexpr, SOON: tl.constexpr,
+    WHOLE: tl.constexpr,
     EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.gold_scan`. Programs of a head: shares of the own keys, then those of the memory."""
     head, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     if part >= own_parts:
-        begun = tl.minimum((part - own_parts) * tiles * TILE, S - 1)
+        begun = tl.minimum((part - own_parts) * tiles * TILE, tl.maximum(S - TILE, 0))
         ask_for(keys + (head * S + begun) * N, tl.minimum(S - begun, tiles * TILE) * N, SOON * TILE * N, EARLY)
         if KEY_SCALES:
             ask_for(key_scales + head * S + begun, tl.minimum(S - begun, TILE), TILE, EARLY)
@@ -91,5 +92,5 @@ def gold_scan_kernel(
         scan_share(
             query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U,
             part - own_parts, tiles, head, place, factor,
-            N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, False, MASS, EARLY,
+            N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, False, MASS, EARLY, WHOLE,
         )  # fmt: skip

@@ -31,7 +31,8 @@ class Launch:
 
     tile: tokens a step; value_rows: bigrams whose values are read at once; per_processor: programs wanted a multiprocessor;
     integer: int8 keys are multiplied with the query's digits, or else widened (one query only); keys_first: keys on the left of
-    that product; ahead: a tile's values are asked for before its logits are made, which takes registers.
+    that product; ahead: a tile's values are asked for before its logits are made, which takes registers; registers: of a thread
+    at most.
     """
 
     tile: int = 256
@@ -42,9 +43,11 @@ class Launch:
     integer: bool = True
     keys_first: bool = True
     ahead: bool = True
+    registers: int | None = 128
 
 
 ONE = Launch()
+SHORT = 8
 ROWS = Launch(tile=64, value_rows=32, per_processor=4)
 MAX_ROWS = 64
 """Query rows of one program; more rows are more programs, each reading the memory again (mostly from L2)."""
@@ -150,11 +153,14 @@ def check(q: Tensor, own_keys: Tensor, own_values: Tensor) -> None:
 def shares(n_tiles: int, programs: int, per_processor: int, device: torch.device, beside: int = 0) -> tuple[int, int]:
     """(tiles a share, shares) of a memory that `programs` programs read side by side; (0, 0) for an empty one.
 
-    beside: shares of something else in the same launch.
+    beside: shares of something else in the same launch. Half as many shares where they would be shorter than SHORT tiles.
     """
     if n_tiles == 0:
         return 0, 0
-    wanted = max(1, per_processor * processors(device) // programs - beside)
+    all_programs = per_processor * processors(device)
+    if n_tiles * programs < SHORT * all_programs:
+        all_programs //= 2
+    wanted = max(1, all_programs // programs - beside)
     tiles = triton.cdiv(n_tiles, min(n_tiles, wanted))
     return tiles, triton.cdiv(n_tiles, tiles)
 
@@ -209,7 +215,7 @@ def scan_given(
             partials.peaks, partials.sums, partials.outs, logits, logits.shape[-1], U, tiles, partials.peaks.shape[1], offset,
             *rows, 1.0, 0, N=N, TILE=ONE.tile, VALUE_ROWS=ONE.value_rows, KEY_SCALES=False,
             VALUE_SCALES=memory.value_scales is not None, INTEGER=False, KEYS_FIRST=False, AHEAD=ONE.ahead,
-            GIVEN=True, MASS=False, ASK=2 * logits.is_cuda,
+            GIVEN=True, MASS=False, ASK=2 * logits.is_cuda, WHOLE=logits.shape[-1] >= ONE.tile,
             num_warps=ONE.warps, num_stages=ONE.stages,
         )  # fmt: skip
 
@@ -296,6 +302,7 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
                 KEYS_FIRST=launch.keys_first,
                 AHEAD=launch.ahead,
                 ASK=2 * q.is_cuda,
+                WHOLE=len(memory) >= launch.tile,
                 **shared,
             )
             return

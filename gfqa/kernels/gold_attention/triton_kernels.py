@@ -15,6 +15,8 @@ import triton.language as tl
 
 LOWEST = tl.constexpr(-1e38)
 """Where the running maximum starts: finite, so that a program that saw no key leaves zeros and not NaN."""
+SLACK = tl.constexpr(8.0)
+"""How far (powers of two) a logit may be above what weights are relative to, before what is summed so far is shrunk."""
 
 
 @triton.jit
@@ -60,21 +62,40 @@ def leave(peaks, sums, outs, place, inside, peak, total, out, N: tl.constexpr):
 def _value_rows(values, scales, offsets, first, row, count, start, limit, N: tl.constexpr, SCALED: tl.constexpr):
     """Rows of values [rows, N] (zero beyond count), their scales, and where their tokens begin and end in the tile."""
     inside = row < count
-    place = first + row
     channel = tl.arange(0, N)
-    tile = tl.load(values + place.to(tl.int64)[:, None] * N + channel[None, :], mask=inside[:, None], other=0)
-    begin = tl.maximum(tl.load(offsets + place, mask=inside, other=0) - start, 0)
-    end = tl.minimum(tl.load(offsets + place + 1, mask=inside, other=0) - start, limit)
+    # One number for a whole tile moves the pointers, what is added to them stays the same from tile to tile.
+    values += first.to(tl.int64) * N
+    offsets += first
+    tile = tl.load(values + (row[:, None] * N + channel[None, :]), mask=inside[:, None], other=0)
+    begin = tl.maximum(tl.load(offsets + row, mask=inside, other=0) - start, 0)
+    end = tl.minimum(tl.load(offsets + row + 1, mask=inside, other=0) - start, limit)
     scale = tl.where(inside, 1.0, 0.0)
     if SCALED:
-        scale = tl.load(scales + place, mask=inside, other=0.0).to(tl.float32)
+        scale = tl.load(scales + first + row, mask=inside, other=0.0).to(tl.float32)
     return tile, scale, begin, end
 
 
 @triton.jit
-def widened(tile):
+def widened(tile, ASM: tl.constexpr = False):
     """A tile of values in float32; bytes become the low bits of 2^23 + 128 + code, which takes no slow conversion."""
-    if tile.dtype == tl.int8:
+    if tile.dtype == tl.int8 and ASM:
+        # Four bytes of a register at once; the compiler would turn each one's sign by itself.
+        return tl.inline_asm_elementwise(
+            """{
+            .reg .b32 b;
+            xor.b32 b, $4, 0x80808080;
+            prmt.b32 $0, b, 0x4B000000, 0x7540;
+            prmt.b32 $1, b, 0x4B000000, 0x7541;
+            prmt.b32 $2, b, 0x4B000000, 0x7542;
+            prmt.b32 $3, b, 0x4B000000, 0x7543;
+            sub.f32 $0, $0, 0f4B000080;
+            sub.f32 $1, $1, 0f4B000080;
+            sub.f32 $2, $2, 0f4B000080;
+            sub.f32 $3, $3, 0f4B000080;
+            }""",
+            "=&r,=&r,=&r,=&r,r", [tile], tl.float32, True, 4,
+        )  # fmt: skip
+    elif tile.dtype == tl.int8:
         bits = tile.to(tl.uint8, bitcast=True).to(tl.int32) ^ 0x4B000080
         return bits.to(tl.float32, bitcast=True) - 8388736.0
     else:
@@ -82,14 +103,14 @@ def widened(tile):
 
 
 @triton.jit
-def _add_one(out, reached, tile, scale, begin, end):
+def _add_one(out, reached, tile, scale, begin, end, ASM: tl.constexpr):
     """out [ROWS, N] plus the values of ROWS bigrams, as `_value_rows` gives them, each times its tokens' weights.
 
     reached: [TILE], the running sum of the weights; a bigram's tokens lie side by side, so its sum is a difference.
     """
     before = tl.where(begin > 0, tl.gather(reached, tl.maximum(begin, 1) - 1, 0), 0.0)
     summed = (tl.gather(reached, tl.maximum(end, 1) - 1, 0) - before) * scale
-    return out + summed[:, None] * widened(tile)
+    return out + summed[:, None] * widened(tile, ASM)
 
 
 @triton.jit
@@ -97,12 +118,12 @@ def scan_share(
     query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, part, tiles, head,
     place, factor, N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr,
     VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr,
-    GIVEN: tl.constexpr, MASS: tl.constexpr, ASK: tl.constexpr,
+    GIVEN: tl.constexpr, MASS: tl.constexpr, ASK: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """One head's query [N] against share `part` of the memory, into the partial result at `place`; GIVEN: see its logits.
 
     Sums stay spread over the threads (`total` by place in the tile, `out` by place among the tile's bigrams) and are added
-    up once at the end; only the largest logit is settled tile by tile.
+    up once at the end; only the largest logit is looked for tile by tile. WHOLE: the memory is no shorter than a tile.
     """
     channel, token = tl.arange(0, N), tl.arange(0, TILE)
     keys += head * S * N
@@ -126,14 +147,20 @@ def scan_share(
     out = tl.zeros([VALUE_ROWS, N], tl.float32)
     row = tl.arange(0, VALUE_ROWS)
     # A tile's first and last bigram are read a tile ahead: where its values lie depends on them.
-    start = tl.minimum(part * tiles * TILE, S - 1)
+    latest = tl.maximum(S - TILE, 0)
+    start = tl.minimum(part * tiles * TILE, latest)
     next_first, next_last = tl.load(bigram + start), tl.load(bigram + tl.minimum(start + TILE, S) - 1)
     for tile in range(part * tiles, tl.minimum(part * tiles + tiles, tl.cdiv(S, TILE))):
-        start = tile * TILE
-        limit = tl.minimum(S - start, TILE)
-        inside = token < limit
+        # The last tile begins early enough to be whole, if there is one: masks on keys cost a tenth of the instructions.
+        start = tl.minimum(tile * TILE, latest)
+        if WHOLE:
+            limit = TILE
+            inside = token >= tile * TILE - start
+        else:
+            limit = tl.minimum(S - start, TILE)
+            inside = token < limit
         first, count = next_first, next_last - next_first + 1
-        following = tl.minimum(start + TILE, S - 1)
+        following = tl.minimum(start + TILE, latest)
         next_first = tl.load(bigram + following)
         next_last = tl.load(bigram + tl.minimum(following + TILE, S) - 1)
         if ASK == 2 and VALUE_ROWS < TILE:
@@ -148,8 +175,11 @@ def scan_share(
         if GIVEN:
             logit = tl.load(logits + start + token, mask=inside, other=0.0)
         else:
-            numbers = (start + token).to(tl.int64)[:, None] * N + channel[None, :]
-            key = tl.load(keys + numbers, mask=inside[:, None], other=0)
+            numbers = keys + tl.cast(start, tl.int64) * N + (token[:, None] * N + channel[None, :])
+            if WHOLE:
+                key = tl.load(numbers)
+            else:
+                key = tl.load(numbers, mask=inside[:, None], other=0)
             if INTEGER:
                 if KEYS_FIRST:
                     found = tl.dot(key, both, out_dtype=tl.int32)
@@ -159,30 +189,35 @@ def scan_share(
                     logit = tl.sum(found * place_value[:, None], 0).to(tl.float32) * factor
             else:
                 logit = tl.sum(key.to(tl.float32) * query[None, :], 1) * factor
-            if KEY_SCALES:
+            if KEY_SCALES and WHOLE:
+                logit *= tl.load(key_scales + start + token).to(tl.float32)
+            elif KEY_SCALES:
                 logit *= tl.load(key_scales + start + token, mask=inside, other=0.0).to(tl.float32)
             if MASS:
                 tl.store(logits + start + token, logit, mask=inside)
         logit = tl.where(inside, logit, float("-inf"))
-        higher = tl.maximum(peak, tl.max(logit, 0))
-        weight = tl.exp2(logit - higher)
-        shrink = tl.exp2(peak - higher)
-        total = total * shrink + weight
-        out *= shrink
-        peak = higher
+        highest = tl.max(logit, 0)
+        # What weights are relative to need not be the largest logit, only near it.
+        if highest > peak + SLACK:
+            shrink = tl.exp2(peak - highest)
+            total *= shrink
+            out *= shrink
+            peak = highest
+        weight = tl.exp2(logit - peak)
+        total += weight
 
         reached = tl.cumsum(weight, 0)
         if not AHEAD:
             value, value_scale, value_begin, value_end = _value_rows(
                 values, value_scales, offsets, first, row, count, start, limit, N, VALUE_SCALES
             )
-        out = _add_one(out, reached, value, value_scale, value_begin, value_end)
+        out = _add_one(out, reached, value, value_scale, value_begin, value_end, ASK == 2)
         for more in tl.static_range(1, TILE // VALUE_ROWS):
             if more * VALUE_ROWS < count:
                 value, value_scale, value_begin, value_end = _value_rows(
                     values, value_scales, offsets, first, more * VALUE_ROWS + row, count, start, limit, N, VALUE_SCALES
                 )
-                out = _add_one(out, reached, value, value_scale, value_begin, value_end)
+                out = _add_one(out, reached, value, value_scale, value_begin, value_end, ASK == 2)
 
     tl.store(peaks + place, peak)
     tl.store(sums + place, tl.sum(total, 0))
@@ -195,7 +230,7 @@ def scan_one_kernel(
     first_row, row_step, factor, q_head_stride,
     N: tl.constexpr, TILE: tl.constexpr, VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr,
     INTEGER: tl.constexpr, KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, GIVEN: tl.constexpr, MASS: tl.constexpr,
-    ASK: tl.constexpr,
+    ASK: tl.constexpr, WHOLE: tl.constexpr,
 ):  # fmt: skip
     """One query against one share of the memory; with GIVEN its logits are there already and no key is read.
 
@@ -208,7 +243,7 @@ def scan_one_kernel(
     scan_share(
         query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U, part, tiles, head,
         (first_row + head * row_step) * parts + offset + part, factor,
-        N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, GIVEN, MASS, ASK,
+        N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, GIVEN, MASS, ASK, WHOLE,
     )  # fmt: skip
 
 
