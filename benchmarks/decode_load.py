@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfqa.cachestore import SEGMENT_TOKENS, DocumentEntry, Identity, MakeRows, MemoryArrays, Store
+from gfqa.cachestore import SEGMENT_TOKENS, DocumentEntry, HostRows, Identity, MakeRows, MemoryArrays, Store
+from gfqa.loaded import loaded_cache, rows_on
 from gfqa.memory import open_memory
 from gfqa.model import KeyCache, LanguageModel
 from gfqa.model.gpu_memory import KEYS, VALUES, bigram_mixes, distinct_tokens, form_for, mixer_of, sorted_memory
 from gfqa.model.key_cache import quantise_keys
 from gfqa.model.state import ModelState
-from gfqa.prefill import loaded_cache, rows_on
 from gfqa.reader import Reader
 from gfqa.tokenizer.bytes import ByteTokenizer
 
@@ -88,7 +88,7 @@ def write(store: Store, model: LanguageModel, ids: Tensor, length: int) -> None:
         writer.commit(["/"], documents)
 
 
-def read(store: Store, make_rows: MakeRows = np.empty) -> MemoryArrays:
+def read(store: Store, make_rows: MakeRows = HostRows) -> MemoryArrays:
     """The cache from its files."""
     return store.load([NAME], make_rows)[1]
 

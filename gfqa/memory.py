@@ -23,9 +23,10 @@ from gfqa.answer.generate import Steps
 from gfqa.cachestore import DocumentEntry, Manifest, MemoryArrays, Store, chain_keys
 from gfqa.documents import Skipped, document_from_bytes
 from gfqa.errors import CacheError, UsageError
+from gfqa.loaded import loaded_cache, rows_on
 from gfqa.model import KeyCache, ModelState
 from gfqa.model.stepping import answer_steps
-from gfqa.prefill import Counter, id_array, loaded_cache, prefill_in_memory, rows_on
+from gfqa.prefill import Counter, id_array, prefill_in_memory
 from gfqa.reader import Reader
 from gfqa.shelf import STDIN, Origin, changed_documents, choose_caches, file_of, has_changed
 from gfqa.tokenizer import Tokenizer

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
 
-from gfqa.cachestore import DocumentEntry, Identity, MemoryArrays, Store
+from gfqa.cachestore import DocumentEntry, HostRows, Identity, MemoryArrays, Store
 from gfqa.errors import CacheError
-from gfqa.prefill import SentKeys, loaded_cache, rows_on, sent_cache
+from gfqa.loaded import SentKeys, Stopped, loaded_cache, rows_on, sent_cache
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SENT = partial(SentKeys, device=DEVICE)
@@ -71,8 +72,49 @@ def test_damage_is_an_error_though_other_keys_were_sent(tmp_path: Path) -> None:
         store.load(["c"], SENT)
 
 
+def test_nobody_waits_for_keys_that_arrive_after_a_stop(tmp_path: Path) -> None:
+    store = make_store(tmp_path, "int8", np.int8, documents=12, tokens=9000)
+    stopped = Event()
+    arrivals = []
+
+    class Rows(SentKeys):
+        def arrived(self, start: int, stop: int) -> None:
+            arrivals.append(stop)
+            stopped.set()
+            super().arrived(start, stop)
+
+    with pytest.raises(Stopped):
+        store.load(["c"], partial(Rows, device=DEVICE, stopped=stopped))
+    assert len(arrivals) == 1
+
+
+def test_pinned_memory_holds_the_same_keys(tmp_path: Path) -> None:
+    if DEVICE == "cpu":
+        pytest.skip("there is no pinned memory without a GPU")
+    store = make_store(tmp_path, "int8", np.int8, documents=12, tokens=9000)
+    sending = store.load(["c"], partial(SENT, pinned=True))[1]
+    assert torch.equal(sent_cache(sending, "int8", DEVICE).codes.cpu(), torch.from_numpy(store.load(["c"])[1].keys))
+
+
+def test_wide_and_narrow_ids_lie_side_by_side(tmp_path: Path) -> None:
+    """A segment is of 4 bytes an id only where it must be."""
+    store, written = Store.open(tmp_path, create=True), {}
+    with store.writer("c", Identity("0" * 64, "none", "independent", "int8", 0)) as writer:
+        entries = []
+        for number, most in enumerate((10, 70_000, 65_535, 2**32 - 1)):
+            ids = np.array([number, most], np.uint32)
+            key = writer.add_segment(None, ids, None, None, last=True)
+            written[key] = ids
+            entries.append(DocumentEntry("/", str(number), "0" * 64, 1, 0, key, 2, 0))
+        writer.commit(["/"], entries)
+    arrays = store.load(["c"])[1]
+    assert arrays.ids.dtype == np.uint32
+    for number, key in enumerate(arrays.chain_keys):
+        assert np.array_equal(arrays.ids[arrays.span(number)], written[key])
+
+
 def test_the_cpu_keeps_keys_where_they_are_read() -> None:
-    assert rows_on("cpu") is np.empty
+    assert rows_on("cpu") is HostRows
 
 
 def make_store(folder: Path, key_dtype: str, stored: type, documents: int, tokens: int) -> Store:
