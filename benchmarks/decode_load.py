@@ -1,17 +1,20 @@
 """The way from files to the first token: a store in the project's own form is read, sent, made a memory of, and asked.
 
 A section of `decode.py`; with `--only load,build` other launch settings of the kernel that makes keys are tried too. `whole` is
-the application's own way, `open_memory` and the question: keys are sent while others are read, and nothing is waited for before
-the token. The items below are the same with a wait after each, so they add up to more.
+the application's own way, `open_memory` and the question: the lower half reads it while keys are sent and others are read, and
+nothing is waited for before the token. The items below are the same with a wait after each, so they add up to more.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +23,8 @@ import torch
 from torch import Tensor
 
 from gfqa.cachestore import SEGMENT_TOKENS, DocumentEntry, HostRows, Identity, MakeRows, MemoryArrays, Store
-from gfqa.loaded import loaded_cache, rows_on
+from gfqa.cachestore.memory import READERS, RUN_BYTES
+from gfqa.loaded import SentKeys, loaded_cache, rows_on
 from gfqa.memory import open_memory
 from gfqa.model import KeyCache, LanguageModel
 from gfqa.model.gpu_memory import KEYS, VALUES, bigram_mixes, distinct_tokens, form_for, mixer_of, sorted_memory
@@ -93,6 +97,23 @@ def read(store: Store, make_rows: MakeRows = HostRows) -> MemoryArrays:
     return store.load([NAME], make_rows)[1]
 
 
+def bare(store: Store) -> None:
+    """What the checksums of a memory's files take at the least: pieces of them read into a buffer, and hashed."""
+    pieces = [(path, start) for path in store.packs.iterdir() for start in range(0, path.stat().st_size, RUN_BYTES)]
+    threads = min(READERS, len(pieces), os.cpu_count() or 1)
+    buffers = [bytearray(RUN_BYTES) for _ in range(threads)]
+
+    def one(piece: tuple[Path, int]) -> None:
+        buffer = buffers.pop()
+        with piece[0].open("rb", buffering=0) as file:
+            file.seek(piece[1])
+            hashlib.sha256(memoryview(buffer)[: file.readinto(buffer)])
+        buffers.append(buffer)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, pieces))
+
+
 def sent(arrays: MemoryArrays, device: str) -> KeyCache:
     """The cache on the device, in the form of int8 keys."""
     cache = loaded_cache(arrays, "int8", device)
@@ -105,8 +126,9 @@ def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: b
     clock.synchronise()
     if fresh and clock.bench.device == "cuda":
         torch.cuda.empty_cache()
+    ids = question[0].tolist()
     start = time.perf_counter()
-    logits, _ = open_memory(reader, store, [NAME]).decode(question, None, [])
+    logits, _ = open_memory(reader, store, [NAME], question=ids).decode(question, None, [])
     int(logits[0, -1].argmax())
     return 1e3 * (time.perf_counter() - start)
 
@@ -114,7 +136,11 @@ def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: b
 def items(clock: Clock, store: Store, model: LanguageModel, question: Tensor) -> None:
     """One line for each thing on the way."""
     device, config = clock.bench.device, model.config
+    clock("files read and hashed by as many threads, nothing kept", bare, store)
     clock("read and sent at once", lambda: sent(read(store, rows_on(device)), device))
+    if device == "cuda":
+        pinned = partial(SentKeys, device=device, pinned=True)
+        clock("read and sent at once, from pinned memory", lambda: sent(read(store, pinned), device))
     arrays = clock("read from files, checksums checked", read, store)
     cache = clock("send to the device", sent, arrays, device, n_bytes=arrays.keys.nbytes)
     found = clock("sort, rows of distinct ids", distinct_tokens, model, cache)
@@ -133,6 +159,9 @@ def items(clock: Clock, store: Store, model: LanguageModel, question: Tensor) ->
     cache.layers(model)
     token, state = clock("question over the memory", asked, model, question, None, cache)
     clock.launches("question over the memory, launches alone", asked, model, question, None, cache)
+    lower = clock("lower half of the question", model.decode_lower, question, None)
+    clock.launches("lower half of the question, launches alone", model.decode_lower, question, None)
+    clock.launches("upper half of the question, launches alone", model.decode_upper, lower, cache, [], True)
     clock("question without a memory", model, question)
     clock("one more token, not in place", asked, model, token, state, cache)
 
