@@ -24,7 +24,7 @@ from torch import Tensor
 
 from gfqa.cachestore import SEGMENT_TOKENS, DocumentEntry, HostRows, Identity, MakeRows, MemoryArrays, Store
 from gfqa.cachestore.memory import READERS, RUN_BYTES
-from gfqa.loaded import SentKeys, loaded_cache, rows_on
+from gfqa.loaded import SentKeys, loaded_cache, rows_on, sent_cache
 from gfqa.memory import open_memory
 from gfqa.model import KeyCache, LanguageModel
 from gfqa.model.gpu_memory import KEYS, VALUES, bigram_mixes, distinct_tokens, form_for, mixer_of, sorted_memory
@@ -52,8 +52,12 @@ def load(bench: Any, size: str, model: LanguageModel, ids: Tensor) -> None:
         question = (torch.arange(20, device=bench.device)[None] * 37 + 1) % bench.vocab
         clock = Clock(bench, size, len(ids))
         reader = reader_of(model, bench.device)
-        for name, fresh in (("whole, device memory held already", False), ("whole, device memory to allocate", True)):
-            times = [whole(clock, store, reader, question, fresh) for _ in range(1 if bench.tiny else REPEATS)]
+        for name, fresh, beside in (
+            ("whole, device memory held already", False, True),
+            ("whole, device memory to allocate", True, True),
+            ("whole, the question after the files", False, False),
+        ):
+            times = [whole(clock, store, reader, question, fresh, beside) for _ in range(1 if bench.tiny else REPEATS)]
             bench.report(
                 NAME, size, len(ids), name, statistics.median(times[1:] or times), worst=max(times[1:] or times)
             )
@@ -121,12 +125,20 @@ def sent(arrays: MemoryArrays, device: str) -> KeyCache:
     return cache
 
 
-def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: bool) -> float:
-    """Milliseconds from files to the first token's number on the host; fresh: with no device memory set aside."""
+def sent_keys(store: Store, rows: MakeRows, device: str) -> KeyCache:
+    """The cache read into rows of the device, whatever it is."""
+    return sent_cache(read(store, rows), "int8", device)
+
+
+def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: bool, beside: bool) -> float:
+    """Milliseconds from files to the first token's number on the host.
+
+    fresh: with no device memory set aside; beside: the application's way, where the question is known when files are read.
+    """
     clock.synchronise()
     if fresh and clock.bench.device == "cuda":
         torch.cuda.empty_cache()
-    ids = question[0].tolist()
+    ids = question[0].tolist() if beside else ()
     start = time.perf_counter()
     logits, _ = open_memory(reader, store, [NAME], question=ids).decode(question, None, [])
     int(logits[0, -1].argmax())
@@ -138,9 +150,13 @@ def items(clock: Clock, store: Store, model: LanguageModel, question: Tensor) ->
     device, config = clock.bench.device, model.config
     clock("files read and hashed by as many threads, nothing kept", bare, store)
     clock("read and sent at once", lambda: sent(read(store, rows_on(device)), device))
-    if device == "cuda":
-        pinned = partial(SentKeys, device=device, pinned=True)
-        clock("read and sent at once, from pinned memory", lambda: sent(read(store, pinned), device))
+    for how, named in (
+        ("from memory that is not pinned", {"pinned": False}),
+        ("by 4 threads", {"readers": 4}),
+        ("by 16 threads", {"readers": 16}),
+    ):
+        rows = partial(SentKeys, device=device, **named)
+        clock(f"read and sent at once, {how}", sent_keys, store, rows, device)
     arrays = clock("read from files, checksums checked", read, store)
     cache = clock("send to the device", sent, arrays, device, n_bytes=arrays.keys.nbytes)
     found = clock("sort, rows of distinct ids", distinct_tokens, model, cache)

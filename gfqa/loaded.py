@@ -15,11 +15,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gfqa.cachestore import HostRows, MakeRows, MemoryArrays, Places
+from gfqa.cachestore import HostRows, MakeRows, MemoryArrays, Pieces, Places
+from gfqa.cachestore.memory import READERS
 from gfqa.model import KeyCache
 from gfqa.model.key_cache import dequantise_keys
 
 __all__ = ["SentKeys", "Stopped", "loaded_cache", "loaded_keys", "rows_on", "sent_cache"]
+
+
+READERS_BESIDE = 4
+"""Threads that read while another one starts work on a GPU, which with more of them would wait for the interpreter."""
 
 
 class Stopped(Exception):
@@ -29,11 +34,9 @@ class Stopped(Exception):
 class SentKeys:
     """Keys [S, key_width] on a device, sent while others are still read, as they come; put in order there at the end.
 
-    pinned: read into pinned memory, from which sending is quicker, but which it takes long to get. stopped: where it is set,
-    the next keys that arrive raise Stopped, and reading ends.
+    pinned: files are read into pinned memory, from which sending is quicker, but which takes a while to get. stopped: where it
+    is set, the next keys that come raise Stopped, and reading ends.
     """
-
-    as_read = True
 
     def __init__(
         self,
@@ -41,22 +44,22 @@ class SentKeys:
         dtype: np.dtype[Any],
         places: Places,
         device: str | torch.device,
-        pinned: bool = False,
+        pinned: bool = True,
         stopped: Event | None = None,
+        readers: int = READERS,
     ) -> None:
-        # torch knows few operations on unsigned integers, so bfloat16's bits are sent as signed ones. numpy asks for large
-        # pages, which are touched for the first time much sooner than small ones.
-        host = torch.from_numpy(np.empty(shape, _SENT[dtype.name]))
-        self._host = torch.empty_like(host, pin_memory=True) if pinned else host
-        self.array: npt.NDArray[Any] = self._host.numpy().view(dtype)
-        self._stopped = stopped
+        self.readers = readers
+        # torch knows few operations on unsigned integers, so bfloat16's bits are sent as signed ones.
+        self._signed, kind = _SENT[dtype.name]
         # A thread begins in no mode, and what was made in inference mode may be written in it alone.
         with torch.inference_mode(False):
-            self._sent = torch.empty_like(host, device=device)
+            self._sent = torch.empty(shape, dtype=kind, device=device)
             starts, reads, counts = torch.from_numpy(places[places[:, 0].argsort()]).to(device).unbind(1)
             # Where each token is: as far from its place in the memory as its segment's first one.
             away = (reads - starts).repeat_interleave(counts, output_size=shape[0])
             self._order = away.add_(torch.arange(shape[0], device=device))
+        self._pinned = pinned and self._sent.is_cuda
+        self._stopped = stopped
         self._stream: torch.cuda.Stream | None = None
         if self._sent.is_cuda:
             # Not behind what the device has been given to do, but behind the last use of what is written now.
@@ -64,15 +67,25 @@ class SentKeys:
             self._stream.wait_stream(torch.cuda.current_stream(self._sent.device))
             self._sent.record_stream(self._stream)  # Damaged files: nobody waits for what was sent before.
 
-    def arrived(self, start: int, stop: int) -> None:
-        """Send rows that have been read."""
+    def buffers(self, count: int, size: int) -> npt.NDArray[np.uint8]:
+        """One piece of memory for all: each that is pinned waits for the driver. torch keeps it for the next memory."""
+        buffers: npt.NDArray[np.uint8] = torch.empty((count, size), dtype=torch.uint8, pin_memory=self._pinned).numpy()
+        return buffers
+
+    def put(self, place: int, pieces: Pieces) -> None:
+        """Send the keys of a few segments, and wait until they are sent."""
         if self._stopped is not None and self._stopped.is_set():
             raise Stopped
-        with _on(self._stream):
-            self._sent[start:stop].copy_(self._host[start:stop], non_blocking=True)
+        if not self._sent.numel():
+            return  # A model without GOLD layers has keys of width 0.
+        keys = pieces[0][1]
+        if len(pieces) > 1 or not keys.flags.writeable:  # torch wants to be able to write to what it reads.
+            keys = np.concatenate([keys for _, keys in pieces])
+        with torch.inference_mode(), _on(self._stream):
+            self._sent[place : place + len(keys)].copy_(torch.from_numpy(keys.view(self._signed)))
 
     def tensor(self) -> Tensor:
-        """All of them in order, for the current stream, once all have come."""
+        """All of them in order, for the current stream, once all have been put."""
         if self._stream is not None:
             torch.cuda.current_stream(self._sent.device).wait_stream(self._stream)
         n_bytes = self._sent.shape[1] * self._sent.itemsize
@@ -81,15 +94,22 @@ class SentKeys:
         return rows.index_select(0, self._order).view(self._sent.dtype)
 
 
-_SENT = {"int8": np.int8, "uint16": np.int16, "float32": np.float32}
+_SENT: dict[str, tuple[type[np.generic], torch.dtype]] = {
+    "int8": (np.int8, torch.int8),
+    "uint16": (np.int16, torch.int16),
+    "float32": (np.float32, torch.float32),
+}
 
 
 def rows_on(device: str | torch.device, stopped: Event | None = None) -> MakeRows:
     """What keys are put into that a model on `device` is to attend over (`loaded_cache`), where nothing else needs them.
 
-    stopped: as of `SentKeys`.
+    stopped: as of `SentKeys`, where another thread does something else meanwhile.
     """
-    return HostRows if torch.device(device).type == "cpu" else partial(SentKeys, device=device, stopped=stopped)
+    if torch.device(device).type == "cpu":
+        return HostRows
+    readers = READERS if stopped is None else READERS_BESIDE
+    return partial(SentKeys, device=device, stopped=stopped, readers=readers)
 
 
 def loaded_keys(arrays: MemoryArrays, key_dtype: str) -> Tensor:

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from gfqa.cachestore import DocumentEntry, HostRows, Identity, MemoryArrays, Store
+from gfqa.cachestore import DocumentEntry, HostRows, Identity, MemoryArrays, Pieces, Store
+from gfqa.cachestore.memory import READERS
+from gfqa.cachestore.pack import PackReader
 from gfqa.errors import CacheError
 from gfqa.loaded import SentKeys, Stopped, loaded_cache, rows_on, sent_cache
 
@@ -72,28 +74,38 @@ def test_damage_is_an_error_though_other_keys_were_sent(tmp_path: Path) -> None:
         store.load(["c"], SENT)
 
 
-def test_nobody_waits_for_keys_that_arrive_after_a_stop(tmp_path: Path) -> None:
+def test_nobody_waits_for_keys_that_come_after_a_stop(tmp_path: Path) -> None:
     store = make_store(tmp_path, "int8", np.int8, documents=12, tokens=9000)
-    stopped = Event()
-    arrivals = []
+    stopped, calls = Event(), []
 
     class Rows(SentKeys):
-        def arrived(self, start: int, stop: int) -> None:
-            arrivals.append(stop)
+        def put(self, place: int, pieces: Pieces) -> None:
+            calls.append(place)
             stopped.set()
-            super().arrived(start, stop)
+            super().put(place, pieces)
 
     with pytest.raises(Stopped):
         store.load(["c"], partial(Rows, device=DEVICE, stopped=stopped))
-    assert len(arrivals) == 1
+    assert len(calls) <= 2 * READERS
 
 
-def test_pinned_memory_holds_the_same_keys(tmp_path: Path) -> None:
-    if DEVICE == "cpu":
-        pytest.skip("there is no pinned memory without a GPU")
-    store = make_store(tmp_path, "int8", np.int8, documents=12, tokens=9000)
-    sending = store.load(["c"], partial(SENT, pinned=True))[1]
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("tokens", [50, 9000, 30_000])
+def test_keys_come_in_order_whatever_is_read_at_once(tmp_path: Path, tokens: int, pinned: bool) -> None:
+    """Small segments are read and sent many at a time, large ones one by one."""
+    store = make_store(tmp_path, "int8", np.int8, documents=40 if tokens == 50 else 6, tokens=tokens)
+    sending = store.load(["c"], partial(SENT, pinned=pinned))[1]
     assert torch.equal(sent_cache(sending, "int8", DEVICE).codes.cpu(), torch.from_numpy(store.load(["c"])[1].keys))
+
+
+def test_what_cannot_be_read_at_once_is_read_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where reading a stretch fails, each segment says for itself whether it is there."""
+    store = make_store(tmp_path, "int8", np.int8, documents=12, tokens=900)
+    plain = store.load(["c"])[1]
+    monkeypatch.setattr(PackReader, "read_into", lambda self, buffer, offset: 0)
+    sending = store.load(["c"], SENT)[1]
+    assert torch.equal(sent_cache(sending, "int8", DEVICE).codes.cpu(), torch.from_numpy(plain.keys))
+    assert np.array_equal(store.load(["c"])[1].ids, plain.ids)
 
 
 def test_wide_and_narrow_ids_lie_side_by_side(tmp_path: Path) -> None:

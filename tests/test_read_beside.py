@@ -12,7 +12,7 @@ import torch
 
 from gfqa import memory as memories
 from gfqa.ask import ask, open_memory, open_model, question_ids, restricted
-from gfqa.cachestore import HostRows, Store
+from gfqa.cachestore import HostRows, Pieces, Store
 from gfqa.errors import CacheError, ModelError
 from gfqa.ingest import run
 from gfqa.model import LanguageModel
@@ -57,13 +57,15 @@ def lower(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], lis
 def test_the_question_is_read_before_the_memory_is_there(
     reader: Reader, home: Path, lower: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last keys arrive only once the lower half has run, and it runs once."""
+    """Keys are put only once the lower half has begun, and it runs once."""
     done = threading.Event()
+    plain = HostRows.put
 
-    def arrived(self: HostRows, start: int, stop: int) -> None:
+    def put(self: HostRows, place: int, pieces: Pieces) -> None:
         assert done.wait(WAIT), "the lower half waits for the memory"
+        plain(self, place, pieces)
 
-    monkeypatch.setattr(HostRows, "arrived", arrived)
+    monkeypatch.setattr(HostRows, "put", put)
     seen = lower(done.set)
     ids = question_ids(reader, QUESTION)
     memory = open_memory(reader, Store.open(home), ["texts"], question=ids)
@@ -124,7 +126,7 @@ def test_what_is_wrong_with_the_files_is_said_first(reader: Reader, home: Path, 
 
 
 def test_an_interrupt_ends_the_reading(reader: Reader, home: Path, lower: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is still to be read is given up: the rows that arrive after the interrupt say that nobody waits for them."""
+    """What puts the keys is told that nobody waits for them any more."""
     stops: list[threading.Event] = []
 
     def rows_on(device: str, stopped: threading.Event | None = None) -> type[HostRows]:
@@ -132,14 +134,14 @@ def test_an_interrupt_ends_the_reading(reader: Reader, home: Path, lower: Any, m
             stops.append(stopped)
         return HostRows
 
-    def arrived(self: HostRows, start: int, stop: int) -> None:
+    def put(self: HostRows, place: int, pieces: Pieces) -> None:
         assert stops[0].wait(WAIT)
 
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(memories, "rows_on", rows_on)
-    monkeypatch.setattr(HostRows, "arrived", arrived)
+    monkeypatch.setattr(HostRows, "put", put)
     lower(interrupt)
     with pytest.raises(KeyboardInterrupt):
         open_memory(reader, Store.open(home), ["texts"], question=question_ids(reader, QUESTION))

@@ -21,8 +21,8 @@ from gfqa.cachestore.keys import Identity
 from gfqa.cachestore.pack import SUFFIX, Location, PackReader, check
 from gfqa.cachestore.segment import STORED, Damaged, Tokens, decode_snapshot, decode_tokens, has_scales
 
-READERS = 16
-"""Threads that read at most."""
+READERS = 8
+"""Threads that read at most: they hash some 10 GB/s, and more of them mostly wait for the interpreter."""
 RUN_BYTES = 1 << 20
 """So much of a pack is read at once, or one segment that is larger: it stays in a core's caches while it is checked."""
 BUFFER_BYTES = 16 << 20
@@ -76,18 +76,24 @@ class MemoryArrays:
 Places = npt.NDArray[np.int64]
 """[n, 3] for n segments: a segment's first token in the memory, its first in the order in which files are read, its tokens."""
 
+Pieces = Sequence[tuple[int, npt.NDArray[Any]]]
+"""The keys of segments that lie one after the other in the order of reading, each with its first token in the memory.
+
+They are views of a buffer, which is used again after the call that they are given to.
+"""
+
 
 class Rows(Protocol):
-    """Where keys go while they are read.
+    """Where keys go while they are read, called by several threads, at most `readers`. What a call raises ends the reading."""
 
-    array [S, key_width]: where checked ones are put by several threads; as_read: in the order of reading, not of the memory.
-    """
+    readers: int
 
-    array: npt.NDArray[Any]
-    as_read: bool
+    def buffers(self, count: int, size: int, /) -> npt.NDArray[np.uint8]:
+        """Memory [count, size] that files are read into."""
+        ...
 
-    def arrived(self, start: int, stop: int, /) -> None:
-        """These rows are there now. Called by the thread that reads the memory; what it raises ends the reading."""
+    def put(self, place: int, pieces: Pieces, /) -> None:
+        """Keys that have been read and checked; place: of their first token in the order of reading."""
         ...
 
 
@@ -96,15 +102,19 @@ MakeRows = Callable[[tuple[int, int], np.dtype[Any], Places], Rows]
 
 
 class HostRows:
-    """Keys that stay where they are read."""
+    """Keys in an array, in the order of the memory."""
 
-    as_read = False
+    readers = READERS
 
     def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any], places: Places) -> None:
         self.array: npt.NDArray[Any] = np.empty(shape, dtype)
 
-    def arrived(self, start: int, stop: int) -> None:
-        """Nothing is to be done."""
+    def buffers(self, count: int, size: int) -> npt.NDArray[np.uint8]:
+        return np.empty((count, size), np.uint8)
+
+    def put(self, place: int, pieces: Pieces) -> None:
+        for start, keys in pieces:
+            self.array[start : start + len(keys)] = keys
 
 
 @dataclass
@@ -146,10 +156,10 @@ def read_memory(
     wide: list[slice] = []
     rows = make_rows((total, identity.key_width), STORED[identity.key_dtype], places)
     scales = np.empty(total, np.float16) if has_scales(identity) else None
-    threads = min(READERS, len(tasks), os.cpu_count() or 1)
+    threads = min(rows.readers, len(tasks), os.cpu_count() or 1)
     # Fresh memory costs as much as reading does: a buffer goes from task to task.
     largest = min(BUFFER_BYTES, max((_length(run) for task in tasks for run in task.runs), default=0))
-    buffers = [buffer.data for buffer in np.empty((threads, largest), np.uint8)]
+    buffers = [buffer.data for buffer in rows.buffers(threads, largest)]
 
     def read(task: _Task) -> None:
         """Read segments of one pack."""
@@ -157,49 +167,36 @@ def read_memory(
         try:
             with opened(packs, task.runs[0][0].location.pack, checked=task.first) as reader:
                 for run in task.runs:
-                    for need, tokens in _read_run(reader, identity, run, buffer):
-                        keep(need, tokens)
+                    found = list(_read_run(reader, identity, run, buffer))
+                    rows.put(run[0].place, [(need.start, tokens.keys) for need, tokens in found])
+                    for need, tokens in found:
+                        keep(need.start, tokens)
         finally:
             buffers.append(buffer)
 
-    def keep(need: _Need, tokens: Tokens) -> None:
-        count = len(tokens.ids)
-        span = slice(need.start, need.start + count)
+    def keep(start: int, tokens: Tokens) -> None:
+        span = slice(start, start + len(tokens.ids))
         if tokens.ids.itemsize > 2:
             wide_ids[span] = tokens.ids
             wide.append(span)
         else:
             ids[span] = tokens.ids
-        at = need.place if rows.as_read else need.start
-        rows.array[at : at + count] = tokens.keys
         if scales is not None and tokens.scales is not None:
             scales[span] = tokens.scales
 
-    with _mapping(threads) as mapped:
-        for task, _ in zip(tasks, mapped(read, tasks), strict=True):
-            rows.arrived(task.runs[0][0].place, task.runs[-1][-1].place + task.runs[-1][-1].location.n_tokens)
+    if threads > 1:
+        # Most of the time is that of checksums, which need no interpreter lock. Imported on use: many commands read no pack.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(read, tasks))
+    else:
+        list(map(read, tasks))
     all_ids: npt.NDArray[Any] = ids.astype(np.uint32) if wide else ids
     for span in wide:
         all_ids[span] = wide_ids[span]
     keys = rows.array if isinstance(rows, HostRows) else rows
     return MemoryArrays(all_ids, keys, scales, chain_starts[:-1], chain_keys)
-
-
-@contextlib.contextmanager
-def _mapping(threads: int) -> Iterator[Callable[[Callable[[_Task], None], Sequence[_Task]], Iterator[None]]]:
-    """`map` by so many threads. Most of the time is that of checksums, which need no interpreter lock."""
-    if threads < 2:
-        yield map
-        return
-    # Imported on use: many commands read no pack.
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            yield pool.map
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _tasks(needs: list[_Need]) -> Iterator[_Task]:
