@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +21,9 @@ from gfqa.errors import CacheError, ModelError
 from gfqa.ingest import run
 from gfqa.model import LanguageModel
 from gfqa.reader import Reader
-from tests.conftest import make_model
+from tests.conftest import Result, make_model
 
+Run = Callable[..., Result]
 WAIT = 30.0
 QUESTION = "Which port?"
 
@@ -152,3 +157,63 @@ def test_a_processor_reads_files_first(reader: Reader, home: Path, monkeypatch: 
     monkeypatch.undo()
     memory = open_memory(reader, Store.open(home), ["texts"], question=question_ids(reader, QUESTION))
     assert memory.begun is None
+
+
+def test_the_command_says_what_it_says_where_files_are_read_before(
+    gfqa: Run, project: Path, home: Path, lower: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gfqa("ingest", project)
+    before = gfqa("ask", QUESTION, "--json").json
+    seen = lower(lambda: None)
+    monkeypatch.setattr(memories, "reads_beside", lambda device: True)
+    beside = gfqa("ask", QUESTION, "--json")
+    assert beside.code == 0
+    assert seen[0] > 1
+    assert {**beside.json, "timing": 0} == {**before, "timing": 0}
+    [pack] = home.rglob("*.pack")
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 0x40
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    failed = gfqa("ask", QUESTION)
+    monkeypatch.setattr(memories, "reads_beside", lambda device: False)
+    assert failed.code == 3
+    assert "checksum" in failed.err
+    assert gfqa("ask", QUESTION).err == failed.err
+
+
+INTERRUPTED = """
+import sys, time
+from gfqa import memory
+from gfqa.loaded import HostRows, Stopped
+
+def rows_on(device, stopped=None):
+    class Rows(HostRows):
+        def put(self, place, pieces):
+            print("reading", flush=True)
+            if not stopped.wait(30):
+                print("nobody said stop", flush=True)
+            raise Stopped
+    return Rows
+
+memory.reads_beside = lambda device: True
+memory.rows_on = rows_on
+from gfqa.cli import main
+sys.argv = ["gfqa", "ask", "Which port?"]
+main()
+"""
+
+
+def test_control_c_ends_a_command_that_reads_beside(gfqa: Run, project: Path) -> None:
+    gfqa("ingest", project)
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"reading\n"
+        time.sleep(0.5)  # Until the lower half has run, and the memory is waited for.
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=WAIT / 2)
+    assert process.returncode == 130
+    assert out == b""
+    assert b"Traceback" not in err
