@@ -1,17 +1,20 @@
 """The way from files to the first token: a store in the project's own form is read, sent, made a memory of, and asked.
 
 A section of `decode.py`; with `--only load,build` other launch settings of the kernel that makes keys are tried too. `whole` is
-the application's own way, `open_memory` and the question: keys are sent while others are read, and nothing is waited for before
-the token. The items below are the same with a wait after each, so they add up to more.
+the application's own way, `open_memory` and the question: the lower half reads it while keys are sent and others are read, and
+nothing is waited for before the token. The items below are the same with a wait after each, so they add up to more.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,13 +22,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gfqa.cachestore import SEGMENT_TOKENS, DocumentEntry, Identity, MakeRows, MemoryArrays, Store
+from gfqa.cachestore import SEGMENT_TOKENS, DocumentEntry, HostRows, Identity, MakeRows, MemoryArrays, Store
+from gfqa.cachestore.memory import READERS, RUN_BYTES
+from gfqa.loaded import SentKeys, loaded_cache, rows_on, sent_cache
 from gfqa.memory import open_memory
 from gfqa.model import KeyCache, LanguageModel
 from gfqa.model.gpu_memory import KEYS, VALUES, bigram_mixes, distinct_tokens, form_for, mixer_of, sorted_memory
 from gfqa.model.key_cache import quantise_keys
 from gfqa.model.state import ModelState
-from gfqa.prefill import loaded_cache, rows_on
 from gfqa.reader import Reader
 from gfqa.tokenizer.bytes import ByteTokenizer
 
@@ -48,8 +52,12 @@ def load(bench: Any, size: str, model: LanguageModel, ids: Tensor) -> None:
         question = (torch.arange(20, device=bench.device)[None] * 37 + 1) % bench.vocab
         clock = Clock(bench, size, len(ids))
         reader = reader_of(model, bench.device)
-        for name, fresh in (("whole, device memory held already", False), ("whole, device memory to allocate", True)):
-            times = [whole(clock, store, reader, question, fresh) for _ in range(1 if bench.tiny else REPEATS)]
+        for name, fresh, beside in (
+            ("whole, device memory held already", False, True),
+            ("whole, device memory to allocate", True, True),
+            ("whole, the question after the files", False, False),
+        ):
+            times = [whole(clock, store, reader, question, fresh, beside) for _ in range(1 if bench.tiny else REPEATS)]
             bench.report(
                 NAME, size, len(ids), name, statistics.median(times[1:] or times), worst=max(times[1:] or times)
             )
@@ -88,9 +96,26 @@ def write(store: Store, model: LanguageModel, ids: Tensor, length: int) -> None:
         writer.commit(["/"], documents)
 
 
-def read(store: Store, make_rows: MakeRows = np.empty) -> MemoryArrays:
+def read(store: Store, make_rows: MakeRows = HostRows) -> MemoryArrays:
     """The cache from its files."""
     return store.load([NAME], make_rows)[1]
+
+
+def bare(store: Store) -> None:
+    """What the checksums of a memory's files take at the least: pieces of them read into a buffer, and hashed."""
+    pieces = [(path, start) for path in store.packs.iterdir() for start in range(0, path.stat().st_size, RUN_BYTES)]
+    threads = min(READERS, len(pieces), os.cpu_count() or 1)
+    buffers = [bytearray(RUN_BYTES) for _ in range(threads)]
+
+    def one(piece: tuple[Path, int]) -> None:
+        buffer = buffers.pop()
+        with piece[0].open("rb", buffering=0) as file:
+            file.seek(piece[1])
+            hashlib.sha256(memoryview(buffer)[: file.readinto(buffer)])
+        buffers.append(buffer)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(one, pieces))
 
 
 def sent(arrays: MemoryArrays, device: str) -> KeyCache:
@@ -100,13 +125,22 @@ def sent(arrays: MemoryArrays, device: str) -> KeyCache:
     return cache
 
 
-def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: bool) -> float:
-    """Milliseconds from files to the first token's number on the host; fresh: with no device memory set aside."""
+def sent_keys(store: Store, rows: MakeRows, device: str) -> KeyCache:
+    """The cache read into rows of the device, whatever it is."""
+    return sent_cache(read(store, rows), "int8", device)
+
+
+def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: bool, beside: bool) -> float:
+    """Milliseconds from files to the first token's number on the host.
+
+    fresh: with no device memory set aside; beside: the application's way, where the question is known when files are read.
+    """
     clock.synchronise()
     if fresh and clock.bench.device == "cuda":
         torch.cuda.empty_cache()
+    ids = question[0].tolist() if beside else ()
     start = time.perf_counter()
-    logits, _ = open_memory(reader, store, [NAME]).decode(question, None, [])
+    logits, _ = open_memory(reader, store, [NAME], question=ids).decode(question, None, [])
     int(logits[0, -1].argmax())
     return 1e3 * (time.perf_counter() - start)
 
@@ -114,7 +148,15 @@ def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: b
 def items(clock: Clock, store: Store, model: LanguageModel, question: Tensor) -> None:
     """One line for each thing on the way."""
     device, config = clock.bench.device, model.config
+    clock("files read and hashed by as many threads, nothing kept", bare, store)
     clock("read and sent at once", lambda: sent(read(store, rows_on(device)), device))
+    for how, named in (
+        ("from memory that is not pinned", {"pinned": False}),
+        ("by 4 threads", {"readers": 4}),
+        ("by 16 threads", {"readers": 16}),
+    ):
+        rows = partial(SentKeys, device=device, **named)
+        clock(f"read and sent at once, {how}", sent_keys, store, rows, device)
     arrays = clock("read from files, checksums checked", read, store)
     cache = clock("send to the device", sent, arrays, device, n_bytes=arrays.keys.nbytes)
     found = clock("sort, rows of distinct ids", distinct_tokens, model, cache)
@@ -133,6 +175,9 @@ def items(clock: Clock, store: Store, model: LanguageModel, question: Tensor) ->
     cache.layers(model)
     token, state = clock("question over the memory", asked, model, question, None, cache)
     clock.launches("question over the memory, launches alone", asked, model, question, None, cache)
+    lower = clock("lower half of the question", model.decode_lower, question, None)
+    clock.launches("lower half of the question, launches alone", model.decode_lower, question, None)
+    clock.launches("upper half of the question, launches alone", model.decode_upper, lower, cache, [], True)
     clock("question without a memory", model, question)
     clock("one more token, not in place", asked, model, token, state, cache)
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,10 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from gfqa.cachestore import SEGMENT_TOKENS, MakeRows, MemoryArrays, StoreWriter, chain_keys
+from gfqa.cachestore import SEGMENT_TOKENS, StoreWriter, chain_keys
 from gfqa.kernels.wkv6 import CHUNK
-from gfqa.model import KeyCache
-from gfqa.model.key_cache import dequantise_keys, quantise_keys
+from gfqa.model.key_cache import quantise_keys
 from gfqa.model.prefill_graph import SegmentReader, segment_tokens
 from gfqa.reader import Reader
 
@@ -115,86 +112,6 @@ def prefill_in_memory(
     pump = _Pump(reader)
     stored, scales = _read(pump, ids, count)
     return stored, scales, _arrays(pump.segments.snapshot())
-
-
-class SentKeys:
-    """Keys [S, key_width] on a device, sent while others are still read: a slice at a time, from several threads."""
-
-    def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any], device: str | torch.device) -> None:
-        # torch knows few operations on unsigned integers, so bfloat16's bits are sent as signed ones.
-        self._sent = torch.empty(shape, dtype=_SENT[dtype.name], device=device)
-        self._stream: torch.cuda.Stream | None = None
-        if self._sent.is_cuda:
-            self._stream = torch.cuda.Stream(self._sent.device)
-            self._stream.wait_stream(torch.cuda.current_stream(self._sent.device))
-            self._sent.record_stream(self._stream)  # Damaged files: nobody waits for what was sent before.
-
-    def __setitem__(self, rows: slice, keys: npt.NDArray[Any]) -> None:
-        if not keys.size:
-            return  # A model without GOLD layers has keys of width 0.
-        # A thread begins in no mode, and what was made in inference mode may be written in it alone.
-        with torch.inference_mode(), _on(self._stream):
-            # Pinned memory comes from torch's own pool, which keeps it until the copies that use it are done.
-            staged = torch.empty(keys.shape, dtype=self._sent.dtype, pin_memory=self._sent.is_cuda)
-            staged.numpy().view(keys.dtype)[...] = keys
-            self._sent[rows].copy_(staged, non_blocking=True)
-
-    def tensor(self) -> Tensor:
-        """All of them, for the current stream, once they have been set."""
-        if self._stream is not None:
-            torch.cuda.current_stream(self._sent.device).wait_stream(self._stream)
-        return self._sent
-
-
-_SENT = {"int8": torch.int8, "uint16": torch.int16, "float32": torch.float32}
-
-
-def rows_on(device: str | torch.device) -> MakeRows:
-    """What keys are put into that a model on `device` is to attend over (`loaded_cache`), where nothing else needs them."""
-    return np.empty if torch.device(device).type == "cpu" else partial(SentKeys, device=device)
-
-
-def loaded_keys(arrays: MemoryArrays, key_dtype: str) -> Tensor:
-    """The keys of a memory as float32 [S, key_width]."""
-    raw = torch.from_numpy(arrays.keys)
-    if key_dtype == "int8" and arrays.scales is not None:
-        return dequantise_keys(raw, torch.from_numpy(arrays.scales))
-    return raw.view(torch.bfloat16).float() if key_dtype == "bfloat16" else raw.float()
-
-
-def loaded_cache(
-    arrays: MemoryArrays, key_dtype: str, device: str | torch.device, memory_budget: int | None = None
-) -> KeyCache:
-    """What a model on `device` attends over. A GPU is sent ids and int8 keys as they are stored: a quarter of the bytes."""
-    if torch.device(device).type != "cpu":
-        return sent_cache(arrays, key_dtype, device, memory_budget)
-    return KeyCache(
-        torch.from_numpy(arrays.ids.astype(np.int64)),
-        loaded_keys(arrays, key_dtype),
-        torch.from_numpy(arrays.chain_starts.copy()),
-        memory_budget=memory_budget,
-    )
-
-
-def sent_cache(
-    arrays: MemoryArrays, key_dtype: str, device: str | torch.device, memory_budget: int | None = None
-) -> KeyCache:
-    """`loaded_cache` whose numbers are widened on the device; int8 keys stay as they are, with their scales."""
-    # Signed integers of the same bits are sent, and the sign is taken off.
-    signed, mask = (np.int16, 0xFFFF) if arrays.ids.itemsize == 2 else (np.int32, 0xFFFFFFFF)
-    ids = torch.from_numpy(arrays.ids.view(signed)).to(device).long() & mask
-    sent = arrays.keys.tensor() if isinstance(arrays.keys, SentKeys) else torch.from_numpy(arrays.keys).to(device)
-    scales = None
-    if key_dtype == "int8" and arrays.scales is not None:
-        scales = torch.from_numpy(arrays.scales).to(device)
-    else:
-        sent = (sent.view(torch.bfloat16) if key_dtype == "bfloat16" else sent).float()
-    starts = torch.from_numpy(arrays.chain_starts.copy()).to(device)
-    return KeyCache(ids, sent, starts, scales=scales, memory_budget=memory_budget)
-
-
-def _on(stream: torch.cuda.Stream | None) -> AbstractContextManager[Any]:
-    return nullcontext() if stream is None else torch.cuda.stream(stream)
 
 
 @dataclass(frozen=True)

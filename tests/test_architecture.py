@@ -14,7 +14,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in pa
 ENTRY = {"cli", "commands", "console", "guard", "views", "views_caches"}
 USE_CASES = {"ingest", "ask", "caches", "find", "models", "status", "training"}
 SHARED_BY_USE_CASES = {
-    *("model_folders", "shelf", "reader", "prefill", "gather", "rates", "memory", "passages", "pointing"),
+    *("model_folders", "shelf", "reader", "prefill", "loaded", "gather", "rates", "memory", "passages", "pointing"),
 }
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
 PRIMITIVES = {"kernels", "errors", "config"}
@@ -39,6 +39,7 @@ SHARED_ORDER = [
     "shelf",
     "reader",
     "prefill",
+    "loaded",
     "gather",
     "rates",
     "memory",

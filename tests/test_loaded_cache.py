@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
 
-from gfqa.cachestore import DocumentEntry, Identity, MemoryArrays, Store
+from gfqa.cachestore import DocumentEntry, HostRows, Identity, MemoryArrays, Pieces, Store
+from gfqa.cachestore.memory import READERS
+from gfqa.cachestore.pack import PackReader
 from gfqa.errors import CacheError
-from gfqa.prefill import SentKeys, loaded_cache, rows_on, sent_cache
+from gfqa.loaded import SentKeys, Stopped, loaded_cache, rows_on, sent_cache
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SENT = partial(SentKeys, device=DEVICE)
@@ -71,8 +74,59 @@ def test_damage_is_an_error_though_other_keys_were_sent(tmp_path: Path) -> None:
         store.load(["c"], SENT)
 
 
+def test_nobody_waits_for_keys_that_come_after_a_stop(tmp_path: Path) -> None:
+    store = make_store(tmp_path, "int8", np.int8, documents=12, tokens=9000)
+    stopped, calls = Event(), []
+
+    class Rows(SentKeys):
+        def put(self, place: int, pieces: Pieces) -> None:
+            calls.append(place)
+            stopped.set()
+            super().put(place, pieces)
+
+    with pytest.raises(Stopped):
+        store.load(["c"], partial(Rows, device=DEVICE, stopped=stopped))
+    assert len(calls) <= 2 * READERS
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+@pytest.mark.parametrize("tokens", [50, 9000, 30_000])
+def test_keys_come_in_order_whatever_is_read_at_once(tmp_path: Path, tokens: int, pinned: bool) -> None:
+    """Small segments are read and sent many at a time, large ones one by one."""
+    store = make_store(tmp_path, "int8", np.int8, documents=40 if tokens == 50 else 6, tokens=tokens)
+    sending = store.load(["c"], partial(SENT, pinned=pinned))[1]
+    assert torch.equal(sent_cache(sending, "int8", DEVICE).codes.cpu(), torch.from_numpy(store.load(["c"])[1].keys))
+
+
+def test_what_cannot_be_read_at_once_is_read_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where reading a stretch fails, each segment says for itself whether it is there."""
+    store = make_store(tmp_path, "int8", np.int8, documents=12, tokens=900)
+    plain = store.load(["c"])[1]
+    monkeypatch.setattr(PackReader, "read_into", lambda self, buffer, offset: 0)
+    sending = store.load(["c"], SENT)[1]
+    assert torch.equal(sent_cache(sending, "int8", DEVICE).codes.cpu(), torch.from_numpy(plain.keys))
+    assert np.array_equal(store.load(["c"])[1].ids, plain.ids)
+
+
+def test_wide_and_narrow_ids_lie_side_by_side(tmp_path: Path) -> None:
+    """A segment is of 4 bytes an id only where it must be."""
+    store, written = Store.open(tmp_path, create=True), {}
+    with store.writer("c", Identity("0" * 64, "none", "independent", "int8", 0)) as writer:
+        entries = []
+        for number, most in enumerate((10, 70_000, 65_535, 2**32 - 1)):
+            ids = np.array([number, most], np.uint32)
+            key = writer.add_segment(None, ids, None, None, last=True)
+            written[key] = ids
+            entries.append(DocumentEntry("/", str(number), "0" * 64, 1, 0, key, 2, 0))
+        writer.commit(["/"], entries)
+    arrays = store.load(["c"])[1]
+    assert arrays.ids.dtype == np.uint32
+    for number, key in enumerate(arrays.chain_keys):
+        assert np.array_equal(arrays.ids[arrays.span(number)], written[key])
+
+
 def test_the_cpu_keeps_keys_where_they_are_read() -> None:
-    assert rows_on("cpu") is np.empty
+    assert rows_on("cpu") is HostRows
 
 
 def make_store(folder: Path, key_dtype: str, stored: type, documents: int, tokens: int) -> Store:

@@ -5,7 +5,7 @@
 
 from gfqa.cachestore.catalog import CacheInfo, DocumentEntry, Manifest, Reading, check_name
 from gfqa.cachestore.keys import SEGMENT_TOKENS, Identity, chain_keys, segment_key
-from gfqa.cachestore.memory import ChainData, MakeRows, MemoryArrays
+from gfqa.cachestore.memory import ChainData, HostRows, MakeRows, MemoryArrays, Pieces, Places
 from gfqa.cachestore.store import CacheChanged, OnWait, Store
 from gfqa.cachestore.writer import StoreWriter
 
@@ -15,11 +15,14 @@ __all__ = [
     "CacheInfo",
     "ChainData",
     "DocumentEntry",
+    "HostRows",
     "Identity",
     "MakeRows",
     "Manifest",
     "MemoryArrays",
     "OnWait",
+    "Pieces",
+    "Places",
     "Reading",
     "Store",
     "StoreWriter",

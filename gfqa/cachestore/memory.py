@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -18,13 +18,17 @@ import numpy.typing as npt
 
 from gfqa.cachestore.catalog import StoredChain
 from gfqa.cachestore.keys import Identity
-from gfqa.cachestore.pack import SUFFIX, Location, PackReader
+from gfqa.cachestore.pack import SUFFIX, Location, PackReader, check
 from gfqa.cachestore.segment import STORED, Damaged, Tokens, decode_snapshot, decode_tokens, has_scales
 
-READERS = 16
-"""Threads that read at most."""
-TASK_BYTES = 1 << 20
-"""A thread is given at least so much of a pack at a time, if the pack has so much."""
+READERS = 8
+"""Threads that read at most: they hash some 10 GB/s, and more of them mostly wait for the interpreter."""
+RUN_BYTES = 1 << 20
+"""So much of a pack is read at once, or one segment that is larger: it stays in a core's caches while it is checked."""
+BUFFER_BYTES = 16 << 20
+"""At most this; the store's own segments are smaller, and what a manifest says has not been checked."""
+TASK_BYTES = 2 << 20
+"""A thread is given about so much of a pack at a time."""
 
 
 class DamagedPack(Exception):
@@ -69,24 +73,69 @@ class MemoryArrays:
         return slice(int(starts[number]), int(starts[number + 1]) if number + 1 < len(starts) else len(self.ids))
 
 
+Places = npt.NDArray[np.int64]
+"""[n, 3] for n segments: a segment's first token in the memory, its first in the order in which files are read, its tokens."""
+
+Pieces = Sequence[tuple[int, npt.NDArray[Any]]]
+"""The keys of segments that lie one after the other in the order of reading, each with its first token in the memory.
+
+They are views of a buffer, which is used again after the call that they are given to.
+"""
+
+
 class Rows(Protocol):
-    """Where keys go while they are read: slices of checked ones, from several threads, in any order."""
+    """Where keys go while they are read, called by several threads, at most `readers`. What a call raises ends the reading."""
 
-    def __setitem__(self, rows: slice, keys: npt.NDArray[Any], /) -> None: ...
+    readers: int
+
+    def buffers(self, count: int, size: int, /) -> npt.NDArray[np.uint8]:
+        """Memory [count, size] that files are read into."""
+        ...
+
+    def put(self, place: int, pieces: Pieces, /) -> None:
+        """Keys that have been read and checked; place: of their first token in the order of reading."""
+        ...
 
 
-MakeRows = Callable[[tuple[int, int], np.dtype[Any]], Rows]
-"""make(shape, dtype): room for the keys of a memory, as `numpy.empty` gives it. What is half filled may be given up."""
+MakeRows = Callable[[tuple[int, int], np.dtype[Any], Places], Rows]
+"""make(shape, dtype, places): room for the keys of a memory. What is half filled may be given up."""
 
 
-class _Need(NamedTuple):
+class HostRows:
+    """Keys in an array, in the order of the memory."""
+
+    readers = READERS
+
+    def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any], places: Places) -> None:
+        self.array: npt.NDArray[Any] = np.empty(shape, dtype)
+
+    def buffers(self, count: int, size: int) -> npt.NDArray[np.uint8]:
+        return np.empty((count, size), np.uint8)
+
+    def put(self, place: int, pieces: Pieces) -> None:
+        for start, keys in pieces:
+            self.array[start : start + len(keys)] = keys
+
+
+@dataclass
+class _Need:
+    """A segment that is read. start: its first token in the memory; place: its first in the order of reading."""
+
     location: Location
     parent: str | None
     start: int
+    place: int = 0
+
+
+class _Task(NamedTuple):
+    """What a thread reads of one pack: runs of segments that lie one after the other. first: it checks the pack's index."""
+
+    runs: list[list[_Need]]
+    first: bool
 
 
 def read_memory(
-    packs: Path, identity: Identity, chains: Mapping[str, StoredChain], make_rows: MakeRows = np.empty
+    packs: Path, identity: Identity, chains: Mapping[str, StoredChain], make_rows: MakeRows = HostRows
 ) -> MemoryArrays:
     """The memory of these chains. Raises PackGone and DamagedPack."""
     chain_keys = tuple(sorted(chains))
@@ -100,48 +149,114 @@ def read_memory(
             parent, start = location.key, start + location.n_tokens
 
     total = int(chain_starts[-1])
-    ids: npt.NDArray[Any] = np.empty(total, np.uint32)
-    keys = make_rows((total, identity.key_width), STORED[identity.key_dtype])
+    tasks = [task for pack in needs.values() for task in _tasks(pack)]
+    places = _places(tasks)
+    # Rooms for ids of either size: what is not written to costs nothing.
+    ids, wide_ids = np.empty(total, np.uint16), np.empty(total, np.uint32)
+    wide: list[slice] = []
+    rows = make_rows((total, identity.key_width), STORED[identity.key_dtype], places)
     scales = np.empty(total, np.float16) if has_scales(identity) else None
+    threads = min(rows.readers, len(tasks), os.cpu_count() or 1)
+    # Fresh memory costs as much as reading does: a buffer goes from task to task.
+    largest = min(BUFFER_BYTES, max((_length(run) for task in tasks for run in task.runs), default=0))
+    buffers = [buffer.data for buffer in rows.buffers(threads, largest)]
 
-    def read(part: list[_Need]) -> bool:
-        """Read segments of one pack; whether one of them has ids of 4 bytes."""
-        wide = False
-        with opened(packs, part[0].location.pack) as reader:
-            for need in part:
-                tokens = read_tokens(reader, identity, need.location, need.parent)
-                wide |= tokens.ids.itemsize > 2
-                end = need.start + len(tokens.ids)
-                ids[need.start : end] = tokens.ids
-                keys[need.start : end] = tokens.keys
-                if scales is not None and tokens.scales is not None:
-                    scales[need.start : end] = tokens.scales
-        return wide
+    def read(task: _Task) -> None:
+        """Read segments of one pack."""
+        buffer = buffers.pop()
+        try:
+            with opened(packs, task.runs[0][0].location.pack, checked=task.first) as reader:
+                for run in task.runs:
+                    found = list(_read_run(reader, identity, run, buffer))
+                    rows.put(run[0].place, [(need.start, tokens.keys) for need, tokens in found])
+                    for need, tokens in found:
+                        keep(need.start, tokens)
+        finally:
+            buffers.append(buffer)
 
-    parts = [part for pack in needs.values() for part in _parts(pack)]
-    if len(parts) > 1:
+    def keep(start: int, tokens: Tokens) -> None:
+        span = slice(start, start + len(tokens.ids))
+        if tokens.ids.itemsize > 2:
+            wide_ids[span] = tokens.ids
+            wide.append(span)
+        else:
+            ids[span] = tokens.ids
+        if scales is not None and tokens.scales is not None:
+            scales[span] = tokens.scales
+
+    if threads > 1:
         # Most of the time is that of checksums, which need no interpreter lock. Imported on use: many commands read no pack.
         from concurrent.futures import ThreadPoolExecutor
 
-        with ThreadPoolExecutor(min(READERS, len(parts), os.cpu_count() or 1)) as pool:
-            wide = max(pool.map(read, parts))
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(read, tasks))
     else:
-        wide = max(map(read, parts), default=False)
-    return MemoryArrays(ids if wide else ids.astype(np.uint16), keys, scales, chain_starts[:-1], chain_keys)
+        list(map(read, tasks))
+    all_ids: npt.NDArray[Any] = ids.astype(np.uint32) if wide else ids
+    for span in wide:
+        all_ids[span] = wide_ids[span]
+    keys = rows.array if isinstance(rows, HostRows) else rows
+    return MemoryArrays(all_ids, keys, scales, chain_starts[:-1], chain_keys)
 
 
-def _parts(needs: list[_Need]) -> Iterator[list[_Need]]:
+def _tasks(needs: list[_Need]) -> Iterator[_Task]:
     """What is needed of one pack in pieces for a thread each, in the order of the file."""
-    part: list[_Need] = []
-    size = 0
+    runs: list[list[_Need]] = []
+    task_bytes = run_bytes = 0
+    first, end = True, -1
     for need in sorted(needs, key=lambda need: need.location.offset):
-        part.append(need)
-        size += need.location.length
-        if size >= TASK_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+        offset, length = need.location.offset, need.location.length
+        if task_bytes + length > TASK_BYTES and runs:
+            yield _Task(runs, first)
+            runs, task_bytes, first = [], 0, False
+        if runs and offset == end and run_bytes + length <= RUN_BYTES:
+            runs[-1].append(need)
+            run_bytes += length
+        else:
+            runs.append([need])
+            run_bytes = length
+        task_bytes, end = task_bytes + length, offset + length
+    if runs:
+        yield _Task(runs, first)
+
+
+def _places(tasks: Sequence[_Task]) -> Places:
+    """Numbers the needs' places, and gives all of them."""
+    at, places = 0, []
+    for need in (need for task in tasks for run in task.runs for need in run):
+        need.place = at
+        places.append((need.start, at, need.location.n_tokens))
+        at += need.location.n_tokens
+    return np.array(places, np.int64).reshape(-1, 3)
+
+
+def _length(run: list[_Need]) -> int:
+    """Bytes of a run."""
+    first, last = run[0].location, run[-1].location
+    return last.offset + last.length - first.offset
+
+
+def _read_run(
+    reader: PackReader, identity: Identity, run: list[_Need], buffer: memoryview
+) -> Iterator[tuple[_Need, Tokens]]:
+    """The arrays of a run, read at once: views of the buffer. Raises DamagedPack."""
+    start = run[0].location.offset
+    there = reader.read_into(buffer[: _length(run)], start)
+    for need in run:
+        location = need.location
+        low = location.offset - start
+        try:
+            if low + location.length <= there:
+                data: bytes | memoryview = buffer[low : low + location.length]
+                check(data, location)
+            else:
+                data = reader.segment(location)  # By itself: it may be there, and else this says what is wrong.
+            tokens = decode_tokens(data, identity, location.key, need.parent)
+            if len(tokens.ids) != location.n_tokens:
+                raise Damaged("a segment has another number of tokens than the manifest says")
+        except Damaged as error:
+            raise DamagedPack(reader.path, location.key, str(error)) from error
+        yield need, tokens
 
 
 def read_chain(packs: Path, identity: Identity, chain: StoredChain) -> ChainData:
@@ -157,25 +272,17 @@ def read_snapshot(packs: Path, identity: Identity, location: Location) -> dict[s
         return decode_snapshot(reader.segment(location), identity, location.key)
 
 
-def read_tokens(reader: PackReader, identity: Identity, location: Location, parent: str | None) -> Tokens:
-    """The arrays of one token segment, views of its bytes. Raises DamagedPack."""
-    with _blaming(reader, location.key):
-        tokens = decode_tokens(reader.segment(location), identity, location.key, parent)
-        if len(tokens.ids) != location.n_tokens:
-            raise Damaged("a segment has another number of tokens than the manifest says")
-        return tokens
-
-
 @contextlib.contextmanager
-def opened(packs: Path, pack: str) -> Iterator[PackReader]:
-    """A pack, open, its index checked. Raises PackGone and DamagedPack."""
+def opened(packs: Path, pack: str, *, checked: bool = True) -> Iterator[PackReader]:
+    """A pack, open, its index checked unless that is done elsewhere. Raises PackGone and DamagedPack."""
     try:
         reader = PackReader(packs, pack)
     except Damaged as error:
         raise DamagedPack(packs / (pack + SUFFIX), None, str(error)) from error
     with reader:
-        with _blaming(reader, None):
-            reader.index()
+        if checked:
+            with _blaming(reader, None):
+                reader.index()
         yield reader
 
 

@@ -114,7 +114,7 @@ def encode_tokens(
     return pack_header(header) + b"".join(_padded(part) for part in parts)
 
 
-def decode_tokens(data: bytes, identity: Identity, key: str, parent: str | None) -> Tokens:
+def decode_tokens(data: bytes | memoryview, identity: Identity, key: str, parent: str | None) -> Tokens:
     """The arrays (read-only views of data) of the token segment `key`; Damaged if it is not exactly that segment."""
     header = unpack_header(data)
     if (header.kind, header.key, header.parent) != (TOKENS, key, parent):
@@ -192,7 +192,7 @@ def pack_header(header: Header) -> bytes:
     )
 
 
-def unpack_header(data: bytes) -> Header:
+def unpack_header(data: bytes | memoryview) -> Header:
     """The header at the start of data; Damaged if it cannot be one."""
     if len(data) < HEADER_BYTES:
         raise Damaged("a segment is cut short")
@@ -238,7 +238,7 @@ def _padded(data: bytes) -> bytes:
     return data + bytes(_pad(len(data)))
 
 
-def _array(data: bytes, offset: int, dtype: np.dtype[Any], count: int) -> tuple[npt.NDArray[Any], int]:
+def _array(data: bytes | memoryview, offset: int, dtype: np.dtype[Any], count: int) -> tuple[npt.NDArray[Any], int]:
     end = offset + count * dtype.itemsize
     if count < 0 or end + _pad(end - offset) > len(data):
         raise Damaged("a segment is cut short")

@@ -15,8 +15,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-import numpy as np
-
 from gfqa.cachestore import fs, maintenance
 from gfqa.cachestore import pack as packs_
 from gfqa.cachestore.catalog import (
@@ -31,7 +29,7 @@ from gfqa.cachestore.catalog import (
     is_name,
 )
 from gfqa.cachestore.keys import FORMAT_VERSION, Identity, is_key
-from gfqa.cachestore.memory import ChainData, DamagedPack, MakeRows, MemoryArrays, read_chain, read_memory
+from gfqa.cachestore.memory import ChainData, DamagedPack, HostRows, MakeRows, MemoryArrays, read_chain, read_memory
 from gfqa.cachestore.pack import Entry, PackGone, PackReader
 from gfqa.cachestore.segment import TOKENS, Damaged
 from gfqa.errors import Busy, CacheError, UsageError
@@ -125,7 +123,7 @@ class Store:
     def load(
         self,
         names: Sequence[str],
-        make_rows: MakeRows = np.empty,
+        make_rows: MakeRows = HostRows,
         check: Callable[[Manifest], None] = lambda manifest: None,
     ) -> tuple[tuple[Manifest, ...], MemoryArrays]:
         """The manifests of these caches and their memory, of one moment each, even while a writer commits. CacheError.
@@ -144,7 +142,7 @@ class Store:
                 if attempts == ATTEMPTS:
                     raise
 
-    def load_memory(self, manifests: Manifest | Sequence[Manifest], make_rows: MakeRows = np.empty) -> MemoryArrays:
+    def load_memory(self, manifests: Manifest | Sequence[Manifest], make_rows: MakeRows = HostRows) -> MemoryArrays:
         """The set of chains of one or several caches of one identity, each once, sorted by chain key.
 
         Raises CacheError if the caches are of different models or damaged, CacheChanged if chains of these manifests were

@@ -100,7 +100,8 @@ def integer_products_are_fast() -> bool:
 
 def _half_of_memory(device: torch.device) -> int:
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[1] // 2
+        # What is free is not asked for: that waits for the driver.
+        return int(torch.cuda.get_device_properties(device).total_memory) // 2
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, ValueError, OSError):

@@ -99,7 +99,7 @@ def answers(memory: Memory, max_tokens: int, *, in_place: bool) -> Generated:
 def test_answers_in_place_are_those_of_decode(
     folder: Path, form: str, backend: str, stepping_everywhere: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gfqa.prefill.KeyCache", partial(KeyCache, form=form))
+    monkeypatch.setattr("gfqa.loaded.KeyCache", partial(KeyCache, form=form))
     memory = open_memory(open_model(folder, DEVICE), None, (), TEXT)
     for count in (3,) if backend == "interpreted" else (4, 6):
         plain = answers(memory, count, in_place=False)
@@ -122,7 +122,7 @@ def test_answers_in_place_are_those_of_decode(
 def test_a_stop_leaves_no_mass(folder: Path, stepping_everywhere: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer ends with a stop token: what was looked at for it is not of the answer."""
     monkeypatch.setenv("TRITON_INTERPRET", "0")
-    monkeypatch.setattr("gfqa.prefill.KeyCache", partial(KeyCache, form="sorted"))
+    monkeypatch.setattr("gfqa.loaded.KeyCache", partial(KeyCache, form="sorted"))
     memory = open_memory(open_model(folder, DEVICE), None, (), TEXT)
     said = answers(memory, 5, in_place=False).ids
     monkeypatch.setattr("gfqa.answer.prompt.stop_ids", lambda tokenizer: [said[3]])
@@ -143,7 +143,7 @@ def test_citations_are_the_same_and_a_step_serves_all_questions(
     with monkeypatch.context() as patch:
         patch.setattr(stepping, "steps_pay", lambda device: False)
         expected = [ask(open_memory(reader, None, (), TEXT), question, max_tokens=6) for question in ("Port?", "Host?")]
-    monkeypatch.setattr("gfqa.prefill.KeyCache", partial(KeyCache, form="sorted"))
+    monkeypatch.setattr("gfqa.loaded.KeyCache", partial(KeyCache, form="sorted"))
     memory = open_memory(reader, None, (), TEXT)
     found = [ask(memory, question, max_tokens=6) for question in ("Port?", "Host?")]
     for ours, theirs in zip(found, expected, strict=True):
@@ -160,7 +160,7 @@ def test_a_chat_goes_on_from_a_step(
     """A chained model: the second question continues the state that a step left."""
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     reader = open_model(make_model(tmp_path, **{**SETTINGS, "layout": "chained"}), DEVICE)
-    monkeypatch.setattr("gfqa.prefill.KeyCache", partial(KeyCache, form="sorted"))
+    monkeypatch.setattr("gfqa.loaded.KeyCache", partial(KeyCache, form="sorted"))
     said = []
     for pay in (False, True):
         monkeypatch.setattr(stepping, "steps_pay", lambda device, pay=pay: pay)
@@ -192,7 +192,7 @@ def test_a_first_short_answer_makes_no_step(
     """A command that asks once compiles no step; a second answer over the memory, or a long one, has it."""
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     monkeypatch.setattr(stepping, "AT_ONCE", 16)
-    monkeypatch.setattr("gfqa.prefill.KeyCache", partial(KeyCache, form="sorted"))
+    monkeypatch.setattr("gfqa.loaded.KeyCache", partial(KeyCache, form="sorted"))
     for max_tokens, begun in ((8, [0, 1]), (20, [1, 2])):
         memory = open_memory(open_model(folder, DEVICE), None, (), TEXT)
         stepping_everywhere.clear()
@@ -252,7 +252,7 @@ def test_a_captured_answer_is_the_same(folder: Path, monkeypatch: pytest.MonkeyP
     """The first answers over a memory run uncaptured, the graph is captured within the third and serves the fourth."""
     monkeypatch.setattr("gfqa.answer.generate.CYCLES", 64)
     for form in KINDS:
-        monkeypatch.setattr("gfqa.prefill.KeyCache", partial(KeyCache, form=form))
+        monkeypatch.setattr("gfqa.loaded.KeyCache", partial(KeyCache, form=form))
         memory = open_memory(open_model(folder, "cuda"), None, (), TEXT)
         question = memory.tokenizer.encode("What is the port?")
         found = [
