@@ -129,7 +129,11 @@ def step(bench: Any) -> None:
         layers = decode.prepared(model, cache, FORMS[0])
         for label, mass in (("", False), (" with mass", True)):
             one = decode.DecodeStep(model, state, layers, 128, want_mass=mass, fused=True)
-            say("step", f"{tokens:,} tokens{label}", ms=bench.milliseconds(lambda n, one=one: one(n % bench.vocab)))
+            say(
+                "step",
+                f"{tokens:,} tokens{label}",
+                ms=bench.milliseconds(lambda n, one=one: one(n % bench.vocab), 12, decode.IN_A_ROW),
+            )
 
 
 def ask(bench: Any) -> None:

@@ -157,8 +157,8 @@ CASES: dict[str, Callable[[Draw, int, int], list[Any]]] = {
     case.__name__: case
     for case in (
         embed, finch_products, gated_products, finch_state, gated_state, project, project_plain, channel_keys,
-        channel_keys_added, channel_values, cache_key, decompress, own_mixed, own_low, own_sums, own_rows, query, query_norm, gold_output,
-        logits,
+        channel_keys_added, channel_values, cache_key, decompress, own_mixed, own_low, own_sums, own_rows,
+        query, query_norm, gold_output, logits,
     )
 }  # fmt: skip
 NAMES = {

@@ -261,8 +261,11 @@ def test_a_captured_answer_is_the_same(folder: Path, monkeypatch: pytest.MonkeyP
         ]  # fmt: skip
         step = stepping._steps[memory.cache]
         assert step._graph is not None
-        assert all(answer.ids == found[0].ids for answer in found)
-        for answer in found[1:]:
+        # The first one is read by blocks in bfloat16: with random weights a later token may be another one.
+        first, uncaptured, *captured = found
+        assert first.ids[0] == uncaptured.ids[0]
+        assert uncaptured.mass is not None
+        for answer in captured:
+            assert answer.ids == uncaptured.ids
             assert answer.mass is not None
-            assert found[0].mass is not None
-            assert relative_error(answer.mass, found[0].mass) < 1e-5
+            assert relative_error(answer.mass, uncaptured.mass) < 1e-5

@@ -16,7 +16,6 @@ from gfqa.kernels.decode_step import triton_kernels as kernels
 from gfqa.kernels.decode_step.triton_scan_kernels import gold_scan_kernel
 from gfqa.kernels.gold_attention import triton as attention
 
-
 COLUMNS = 128
 """Columns of a program that has all rows of a low-rank matrix, or no matrix."""
 
@@ -36,12 +35,12 @@ class Shape:
 
 @dataclass
 class Launch:
-    """Shapes, all measured choices, and for models of any width: early: start a launch before the one ahead has ended; ahead: a scan started early asks
-    L2 for its first keys, soon: so many tiles a program.
+    """Shapes, all measured choices; and for models of any width how launches begin.
 
     low: products before a tanh; gathered: a channel mix that adds up the heads' shares of a GOLD layer's output itself;
-    output: those shares. sums_apart: they are added up in a launch of their own: in a wide model they would be most of what
-    is read.
+    output: those shares; sums_apart: they are added up in a launch of their own: in a wide model they would be most of what
+    is read. early: start a launch before the one ahead has ended; ahead: a scan started early asks L2 for what it reads
+    first, soon: so many tiles of keys a program.
     """
 
     low: Shape = Shape()
@@ -186,7 +185,9 @@ def own_low(mixed, w1, low):
     """See `reference.own_low`."""
     layers, _, n, c = w1.shape
     rows = _rows(2 * layers * n, c)
-    _run(gold.own_low_kernel, (triton.cdiv(n, rows), 2 * layers), mixed, mixed, w1, low, n, C=c, COLS=_cols(c), ROWS=rows)
+    _run(
+        gold.own_low_kernel, (triton.cdiv(n, rows), 2 * layers), mixed, mixed, w1, low, n, C=c, COLS=_cols(c), ROWS=rows
+    )
 
 
 def own_sums(mixed, low, w2):
@@ -282,7 +283,9 @@ def _mixed(x, shift, norm, mix, w1, mixes, w2, z):
     return mixed
 
 
-def _run(kernel, grid, where, *arguments, shape=None, first=False, num_warps=None, num_stages=3, registers=None, **constants):
+def _run(
+    kernel, grid, where, *arguments, shape=None, first=False, num_warps=None, num_stages=3, registers=None, **constants
+):
     """first: of a step: what the last step left is there for this launch and, since they begin after it, for all others."""
     shape = shape or Shape()
     early = LAUNCH.early and where.is_cuda

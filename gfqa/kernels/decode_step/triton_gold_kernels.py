@@ -100,9 +100,7 @@ def own_mixed_kernel(
 
 
 @triton.jit
-def own_low_kernel(
-    mixed, w1, low, rows, C: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr
-):
+def own_low_kernel(mixed, w1, low, rows, C: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr):
     """See `reference.own_low`. Programs: rows of the LoRA by layer and side."""
     side, row = tl.program_id(1), tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     tiles = matrix(w1 + side * rows * C, row, rows, C, C, COLS)

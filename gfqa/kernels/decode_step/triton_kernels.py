@@ -173,7 +173,7 @@ def gathered(
     x, parts, stats, of_gain, of_bias, eps, first, C: tl.constexpr, SPAN: tl.constexpr, HEADS: tl.constexpr,
     HEAD_BLOCK: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """x plus the product of an output matrix W with a layer norm of [C], all heads' shares in order: SPAN columns from first."""
+    """x plus an output matrix W times a layer norm of [C], the heads' shares in order: SPAN columns from first."""
     sums, gains, now = (), (), ()
     for start in tl.static_range(0, SPAN, COLS):
         column = first + start + tl.arange(0, COLS)

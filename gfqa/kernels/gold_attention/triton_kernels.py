@@ -163,7 +163,7 @@ def scan_share(
         following = tl.minimum(start + TILE, latest)
         next_first = tl.load(bigram + following)
         next_last = tl.load(bigram + tl.minimum(following + TILE, S) - 1)
-        if ASK == 2 and VALUE_ROWS < TILE:
+        if ASK == 2 and VALUE_ROWS < TILE:  # noqa: SIM102 - known when it is compiled, unlike the count
             if count > VALUE_ROWS:
                 # Where bigrams are many, most of a tile's values come in rounds that nothing else asks for.
                 ask_for(values + (first + VALUE_ROWS).to(tl.int64) * N, (count - VALUE_ROWS) * N, TILE * N, ASK)
