@@ -2,13 +2,14 @@
 
     python3 benchmarks/decode.py --quick [--out decode.json]      (D768 at 100,000 and 1,000,000 tokens, within 100 s)
     python3 benchmarks/decode.py [--minutes 9] [--only attention,step,…] [--sizes D768] [--lengths 100000,1000000]
-        [--sweep] [--out decode.json]
+        [--ways fused] [--sweep] [--out decode.json]
     TRITON_INTERPRET=1 python3 benchmarks/decode.py --device cpu --tiny      (does it run? no times worth reading)
 
 Random weights (two thirds Finch-C2, one third GOLD), random compressed keys, ids whose bigrams repeat as in source code (the
 ratio is printed). Times are medians over CUDA events after a warm-up, queries taking turns, steps eight in a row; a memory
-much smaller than the L2 cache is measured from it. Every form is compared with plain PyTorch on the same memory before its time is printed; `read` is
-the bytes a step must read over its time, as a share of the copy bandwidth measured first. A section that fails prints one line.
+much smaller than the L2 cache is measured from it. Every form is compared with plain PyTorch on the same memory before its
+time is printed; `read` is the bytes a step must read over its time, as a share of the copy bandwidth measured first. A section
+that fails prints one line.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Bench:
         self.sections = (
             set(arguments.only.split(",")) if arguments.only else set(SECTIONS) - {"sweep", "settings", "build"}
         )
-        self.quick = arguments.quick
+        self.quick, self.ways = arguments.quick, arguments.ways
         if self.quick and not arguments.only:
             self.sections = set(QUICK)
         self.forms = [name for name in FORMS if not self.quick or name in QUICK_FORMS]
@@ -407,6 +408,8 @@ def step(bench: Bench, size: str, model: LanguageModel, cache: KeyCache) -> None
             inputs = queries(bench, model, 1, 64)[0]
             error = max(check(inputs, layer) for layer in layers)
             for label, how in list(STEPS.items())[: None if number == 0 else 3]:
+                if bench.ways not in label:
+                    continue
                 if bench.device == "cpu" and "compiled" in how:
                     continue
 
@@ -593,6 +596,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help=f"sections, comma-separated: {', '.join(SECTIONS)}")
     parser.add_argument("--sizes", default="")
     parser.add_argument("--lengths", default="", help="memory tokens, comma-separated")
+    parser.add_argument("--ways", default="", help="of taking a step: those with this in their name")
     parser.add_argument("--sweep", action="store_true", help="try launch settings too")
     parser.add_argument("--out", default="", help="write the rows as JSON here, after every row")
     arguments = parser.parse_args()

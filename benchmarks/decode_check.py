@@ -105,9 +105,9 @@ def reader(bench: Any) -> None:
                 keys.append(rounded(model.prefill(ids[-1][None])[0][0], "int8"))
     starts = torch.tensor([sum(map(len, ids[:number])) for number in range(len(ids))])
     cache = KeyCache(torch.cat(ids), torch.cat(keys), starts)
-    steps = 2 if bench.tiny else 40
-    forms = {f"{name}, fused": _made(model, cache, name, steps, True) for name in FORMS[:2]}
     for number, asked in enumerate(QUESTIONS[: 1 if bench.tiny else None]):
+        steps = 2 if bench.tiny else (256, 64)[number]
+        forms = {f"{name}, fused": _made(model, cache, name, steps, True) for name in FORMS}
         question = torch.tensor([question_ids(opened.tokenizer, asked)], device=bench.device)
         for name, row in against_float32(model, cache, question, steps, forms).items():
             say("reader", f"question {number + 1}, {name}", **row)
@@ -232,7 +232,7 @@ def main() -> None:
     if arguments.part:
         from benchmarks import decode
 
-        options = SimpleNamespace(only="", sweep=False, quick=True, out="", minutes=9)
+        options = SimpleNamespace(only="", sweep=False, quick=True, ways="", out="", minutes=9)
         bench = decode.Bench(argparse.Namespace(**vars(options), device=arguments.device, tiny=arguments.tiny))
         bench.dtype = __import__("torch").bfloat16
         return globals()[arguments.part](bench)

@@ -43,11 +43,12 @@ class Launch:
     integer: bool = True
     keys_first: bool = True
     ahead: bool = True
-    registers: int | None = 128
+    registers: int | None = None
 
 
-ONE = Launch()
+ONE = Launch(registers=128)
 SHORT = 8
+"""Tiles a share below which one share a multiprocessor is as good as two, and ends sooner."""
 ROWS = Launch(tile=64, value_rows=32, per_processor=4)
 MAX_ROWS = 64
 """Query rows of one program; more rows are more programs, each reading the memory again (mostly from L2)."""
@@ -216,7 +217,7 @@ def scan_given(
             *rows, 1.0, 0, N=N, TILE=ONE.tile, VALUE_ROWS=ONE.value_rows, KEY_SCALES=False,
             VALUE_SCALES=memory.value_scales is not None, INTEGER=False, KEYS_FIRST=False, AHEAD=ONE.ahead,
             GIVEN=True, MASS=False, ASK=2 * logits.is_cuda, WHOLE=logits.shape[-1] >= ONE.tile,
-            num_warps=ONE.warps, num_stages=ONE.stages,
+            num_warps=ONE.warps, num_stages=ONE.stages, maxnreg=ONE.registers,
         )  # fmt: skip
 
 
@@ -288,7 +289,7 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
     shared = {
         "N": N, "TILE": launch.tile, "VALUE_ROWS": launch.value_rows, "INTEGER": integer, "MASS": want_logits,
         "KEY_SCALES": memory.key_scales is not None, "VALUE_SCALES": memory.value_scales is not None,
-        "num_warps": launch.warps, "num_stages": launch.stages,
+        "num_warps": launch.warps, "num_stages": launch.stages, "maxnreg": launch.registers,
     }  # fmt: skip
     with torch.cuda.device_of(q):
         if B * T == 1:
