@@ -45,7 +45,6 @@ T = TypeVar("T")
 
 def load(bench: Any, size: str, model: LanguageModel, ids: Tensor) -> None:
     """The section, for a cache of `ids` [S] on the CPU with random int8 keys."""
-    os.environ["GFQA_GPU_KERNELS"] = "1"  # `whole` takes the application's way, which is theirs where it is told so.
     with tempfile.TemporaryDirectory() as folder:
         store = Store.open(Path(folder), create=True)
         write(store, model, ids, TINY_DOCUMENT if bench.tiny else DOCUMENT)

@@ -108,6 +108,8 @@ def compiled(kernel: Any, arguments: tuple[Any, ...], constants: dict[str, Any],
     """One launch for compute capability 9.0; pointers are multiples of 16, and so are numbers that are."""
     options = {name: constants.pop(name) for name in ("num_warps", "num_stages", "maxnreg")} | {"launch_pdl": early}
     constants["EARLY"] = 2 * early
+    if "ASK" in constants:
+        constants["ASK"] = 2
     names = [name for name in kernel.arg_names if name not in constants]
     varying = {
         kernel.params[place].name for place in range(len(kernel.params)) if kernel.params[place].do_not_specialize

@@ -2,7 +2,7 @@
 
 On the CPU there are float32 keys, int8 keys (about a quarter), and the latent form that holds no keys, exact or with bfloat16
 latents (least, and slower a token). A bfloat16 model on a GPU may hold int8 keys sorted by bigram, or int8 latents (half, and
-slower): with GFQA_GPU_KERNELS=1. Everything else on a GPU, a model with RoPE and other types hold the keys of `LayerMemory`.
+slower), unless GFQA_GPU_KERNELS=0. Everything else on a GPU, a model with RoPE and other types hold the keys of `LayerMemory`.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ def form_bytes(form: str, config: ModelConfig, n_tokens: int, n_bigrams: int, dt
 def kernels_take(config: ModelConfig, dtype: torch.dtype) -> bool:
     """Whether Triton's kernels serve such a model on a GPU.
 
-    Only with GFQA_GPU_KERNELS=1: their tests pass on a card, and the fused step is nearer to float32 than plain PyTorch in
-    bfloat16 (docs/benchmarks.md), but no whole answer has been timed there.
+    GFQA_GPU_KERNELS=0 turns them off. Their fused step is nearer to float32 than plain PyTorch in bfloat16, see
+    docs/benchmarks.md.
     """
     fits = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and config.rope is None
-    return fits and os.environ.get("GFQA_GPU_KERNELS") == "1" and find_spec("triton") is not None
+    return fits and os.environ.get("GFQA_GPU_KERNELS") != "0" and find_spec("triton") is not None
 
 
 def integer_products_are_fast() -> bool:

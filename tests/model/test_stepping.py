@@ -222,8 +222,7 @@ def test_the_planner_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(budget: int, config: ModelConfig = config, dtype: torch.dtype = torch.bfloat16) -> str:
         return choose_form(config, 1_000_000, 170_000, dtype, CUDA, budget)
 
-    assert chosen(12_000 * MB) == "materialised"
-    monkeypatch.setenv("GFQA_GPU_KERNELS", "1")
+    monkeypatch.delenv("GFQA_GPU_KERNELS", raising=False)
     assert chosen(8000 * MB) == "sorted"
     assert chosen(3900 * MB) == "sorted"
     assert chosen(3500 * MB) == "latent8"
@@ -231,6 +230,8 @@ def test_the_planner_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen(8000 * MB, ModelConfig(**{**vars(config), "head_size": 16})) == "materialised"
     rotary = ModelConfig(**{**vars(config), "rope": Rope(), "layout": "chained"})
     assert chosen(8000 * MB, rotary) == "materialised"
+    monkeypatch.setenv("GFQA_GPU_KERNELS", "0")
+    assert chosen(12_000 * MB) == "materialised"
 
 
 @pytest.mark.parametrize("form", KINDS)

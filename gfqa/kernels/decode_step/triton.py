@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 import triton
@@ -243,6 +244,7 @@ def gold_scan(raw, norm, scale, own, length, memory, logits):
         VALUE_SCALES=memory.value_scales is not None, INTEGER=launch.integer and keys.dtype == torch.int8 and n >= 32,
         KEYS_FIRST=launch.keys_first, AHEAD=launch.ahead, MASS=logits is not None, SCALED=scale is not None, SOON=LAUNCH.soon,
         WHOLE=size >= launch.tile,
+        ASK=2 * raw.is_cuda,
         num_warps=launch.warps, num_stages=launch.stages, registers=launch.registers,
     )  # fmt: skip
     return peaks, sums, outs
@@ -288,11 +290,17 @@ def _run(
 ):
     """first: of a step: what the last step left is there for this launch and, since they begin after it, for all others."""
     shape = shape or Shape()
-    early = LAUNCH.early and where.is_cuda
+    early = LAUNCH.early and begins_early(where.device)
     options = {"launch_pdl": True} if early and not first else {}
     options |= {"num_warps": num_warps or shape.warps, "num_stages": num_stages, "maxnreg": registers}
     with torch.cuda.device_of(where):
         kernel[grid](*arguments, **constants, EARLY=early * (1 + LAUNCH.ahead), **options)
+
+
+@cache
+def begins_early(device):
+    """Whether a device can start a launch before the one ahead has ended: from compute capability 9.0 on."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
 
 
 def _or(tensor, other):

@@ -63,6 +63,7 @@ def gold_scan_kernel(
     VALUE_ROWS: tl.constexpr, KEY_SCALES: tl.constexpr, VALUE_SCALES: tl.constexpr, INTEGER: tl.constexpr,
     KEYS_FIRST: tl.constexpr, AHEAD: tl.constexpr, MASS: tl.constexpr, SCALED: tl.constexpr, SOON: tl.constexpr,
     WHOLE: tl.constexpr,
+    ASK: tl.constexpr,
     EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.gold_scan`. Programs of a head: shares of the own keys, then those of the memory."""
@@ -92,5 +93,5 @@ def gold_scan_kernel(
         scan_share(
             query, keys, key_scales, values, value_scales, bigram, offsets, peaks, sums, outs, logits, S, U,
             part - own_parts, tiles, head, place, factor,
-            N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, False, MASS, EARLY, WHOLE,
+            N, TILE, VALUE_ROWS, KEY_SCALES, VALUE_SCALES, INTEGER, KEYS_FIRST, AHEAD, False, MASS, ASK, WHOLE,
         )  # fmt: skip
