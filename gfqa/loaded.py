@@ -23,6 +23,8 @@ from gfqa.model.key_cache import dequantise_keys
 __all__ = ["SentKeys", "Stopped", "loaded_cache", "loaded_keys", "rows_on", "sent_cache"]
 
 
+SEND_BYTES = 1 << 16
+"""Keys of a segment that are sent by themselves, from where they were read to."""
 READERS_BESIDE = 4
 """Threads that read while another one starts work on a GPU, which with more of them would wait for the interpreter."""
 
@@ -78,11 +80,16 @@ class SentKeys:
             raise Stopped
         if not self._sent.numel():
             return  # A model without GOLD layers has keys of width 0.
-        keys = pieces[0][1]
-        if len(pieces) > 1 or not keys.flags.writeable:  # torch wants to be able to write to what it reads.
-            keys = np.concatenate([keys for _, keys in pieces])
+        parts = [keys for _, keys in pieces]
+        # Small ones are put together first; torch wants to be able to write to what it reads.
+        if sum(keys.nbytes for keys in parts) < SEND_BYTES * len(parts) or not all(k.flags.writeable for k in parts):
+            parts = [np.concatenate(parts)]
         with torch.inference_mode(), _on(self._stream):
-            self._sent[place : place + len(keys)].copy_(torch.from_numpy(keys.view(self._signed)))
+            for keys in parts:
+                self._sent[place : place + len(keys)].copy_(torch.from_numpy(keys.view(self._signed)), non_blocking=True)
+                place += len(keys)
+        if self._stream is not None:
+            self._stream.synchronize()  # The buffer is used again.
 
     def tensor(self) -> Tensor:
         """All of them in order, for the current stream, once all have been put."""
