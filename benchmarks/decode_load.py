@@ -51,12 +51,8 @@ def load(bench: Any, size: str, model: LanguageModel, ids: Tensor) -> None:
         question = (torch.arange(20, device=bench.device)[None] * 37 + 1) % bench.vocab
         clock = Clock(bench, size, len(ids))
         reader = reader_of(model, bench.device)
-        for name, fresh, beside in (
-            ("whole, device memory held already", False, True),
-            ("whole, device memory to allocate", True, True),
-            ("whole, the question after the files", False, False),
-        ):
-            times = [whole(clock, store, reader, question, fresh, beside) for _ in range(1 if bench.tiny else REPEATS)]
+        for name, fresh in (("whole, device memory held already", False), ("whole, device memory to allocate", True)):
+            times = [whole(clock, store, reader, question, fresh) for _ in range(1 if bench.tiny else REPEATS)]
             bench.report(
                 NAME, size, len(ids), name, statistics.median(times[1:] or times), worst=max(times[1:] or times)
             )
@@ -129,17 +125,13 @@ def sent_keys(store: Store, rows: MakeRows, device: str) -> KeyCache:
     return sent_cache(read(store, rows), "int8", device)
 
 
-def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: bool, beside: bool) -> float:
-    """Milliseconds from files to the first token's number on the host.
-
-    fresh: with no device memory set aside; beside: the application's way, where the question is known when files are read.
-    """
+def whole(clock: Clock, store: Store, reader: Reader, question: Tensor, fresh: bool) -> float:
+    """Milliseconds from files to the first token's number on the host; fresh: with no device memory set aside."""
     clock.synchronise()
     if fresh and clock.bench.device == "cuda":
         torch.cuda.empty_cache()
-    ids = question[0].tolist() if beside else ()
     start = time.perf_counter()
-    logits, _ = open_memory(reader, store, [NAME], question=ids).decode(question, None, [])
+    logits, _ = open_memory(reader, store, [NAME]).decode(question, None, [])
     int(logits[0, -1].argmax())
     return 1e3 * (time.perf_counter() - start)
 
@@ -149,13 +141,8 @@ def items(clock: Clock, store: Store, model: LanguageModel, question: Tensor) ->
     device, config = clock.bench.device, model.config
     clock("files read and hashed by as many threads, nothing kept", bare, store)
     clock("read and sent at once", lambda: sent(read(store, rows_on(device)), device))
-    for how, named in (
-        ("from memory that is not pinned", {"pinned": False}),
-        ("by 4 threads", {"readers": 4}),
-        ("by 16 threads", {"readers": 16}),
-    ):
-        rows = partial(SentKeys, device=device, **named)
-        clock(f"read and sent at once, {how}", sent_keys, store, rows, device)
+    rows = partial(SentKeys, device=device, pinned=False)
+    clock("read and sent at once, from memory that is not pinned", sent_keys, store, rows, device)
     arrays = clock("read from files, checksums checked", read, store)
     cache = clock("send to the device", sent, arrays, device, n_bytes=arrays.keys.nbytes)
     found = clock("sort, rows of distinct ids", distinct_tokens, model, cache)
@@ -174,9 +161,6 @@ def items(clock: Clock, store: Store, model: LanguageModel, question: Tensor) ->
     cache.layers(model)
     token, state = clock("question over the memory", asked, model, question, None, cache)
     clock.launches("question over the memory, launches alone", asked, model, question, None, cache)
-    lower = clock("lower half of the question", model.decode_lower, question, None)
-    clock.launches("lower half of the question, launches alone", model.decode_lower, question, None)
-    clock.launches("upper half of the question, launches alone", model.decode_upper, lower, cache, [], True)
     clock("question without a memory", model, question)
     clock("one more token, not in place", asked, model, token, state, cache)
 

@@ -21,7 +21,7 @@ from gfqa.errors import UsageError
 from gfqa.memory import Memory, changed_documents, choose_caches, file_of, has_changed, open_memory, restricted
 from gfqa.passages import Passage, Ranking, cite, closest, page_of, rank
 from gfqa.pointing import Second, can_point, point_out, value_question
-from gfqa.reader import Reader, open_model
+from gfqa.reader import open_model
 
 __all__ = [
     "Answer",
@@ -33,7 +33,6 @@ __all__ = [
     "choose_caches",
     "open_memory",
     "open_model",
-    "question_ids",
     "restricted",
 ]
 
@@ -78,7 +77,7 @@ def ask_on(
     how = _Options.of(**options)
     began = time.monotonic()
     reader = memory.reader
-    ids = [*unread, *question_ids(reader, question)]
+    ids = [*unread, *_question_ids(memory, question)]
     twice = how.reread and can_point(memory)
     first = generate(
         memory.decode,
@@ -106,7 +105,7 @@ def ask_many(
     """
     how = _Options.of(**options)
     reader = memory.reader
-    asked = [question_ids(reader, question) for question in questions]
+    asked = [_question_ids(memory, question) for question in questions]
     changed = changed_documents(memory)
     order = sorted(range(len(asked)), key=lambda number: len(asked[number]))
     rows = max(1, min(ROWS, MASSES // max(1, len(memory.ids))))
@@ -158,11 +157,10 @@ class _Options:
         return 1 if self.reread and can_point(memory) else self.max_tokens
 
 
-def question_ids(reader: Reader, question: str) -> list[int]:
-    """What the model reads of a question. UsageError for an empty one."""
+def _question_ids(memory: Memory, question: str) -> list[int]:
     if not question.strip():
         raise UsageError("The question is empty.")
-    return prompt.question_ids(reader.tokenizer, question)
+    return prompt.question_ids(memory.reader.tokenizer, question)
 
 
 def _answer(

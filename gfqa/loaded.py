@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -16,28 +15,20 @@ import torch
 from torch import Tensor
 
 from gfqa.cachestore import HostRows, MakeRows, MemoryArrays, Pieces, Places
-from gfqa.cachestore.memory import READERS
 from gfqa.model import KeyCache
 from gfqa.model.key_cache import dequantise_keys
 
-__all__ = ["SentKeys", "Stopped", "loaded_cache", "loaded_keys", "rows_on", "sent_cache"]
+__all__ = ["SentKeys", "loaded_cache", "loaded_keys", "rows_on", "sent_cache"]
 
 
 SEND_BYTES = 1 << 16
 """Keys of a segment that are sent by themselves, from where they were read to."""
-READERS_BESIDE = 4
-"""Threads that read while another one starts work on a GPU, which with more of them would wait for the interpreter."""
-
-
-class Stopped(Exception):
-    """Nobody waits any more for what is being read."""
 
 
 class SentKeys:
     """Keys [S, key_width] on a device, sent while others are still read, as they come; put in order there at the end.
 
-    pinned: files are read into pinned memory, from which sending is quicker, but which takes a while to get. stopped: where it
-    is set, the next keys that come raise Stopped, and reading ends.
+    pinned: files are read into pinned memory, from which sending is quicker, but which takes a while to get.
     """
 
     def __init__(
@@ -47,10 +38,7 @@ class SentKeys:
         places: Places,
         device: str | torch.device,
         pinned: bool = True,
-        stopped: Event | None = None,
-        readers: int = READERS,
     ) -> None:
-        self.readers = readers
         # torch knows few operations on unsigned integers, so bfloat16's bits are sent as signed ones.
         self._signed, kind = _SENT[dtype.name]
         # A thread begins in no mode, and what was made in inference mode may be written in it alone.
@@ -61,7 +49,6 @@ class SentKeys:
             away = (reads - starts).repeat_interleave(counts, output_size=shape[0])
             self._order = away.add_(torch.arange(shape[0], device=device))
         self._pinned = pinned and self._sent.is_cuda
-        self._stopped = stopped
         self._stream: torch.cuda.Stream | None = None
         if self._sent.is_cuda:
             # Not behind what the device has been given to do, but behind the last use of what is written now.
@@ -76,8 +63,6 @@ class SentKeys:
 
     def put(self, place: int, pieces: Pieces) -> None:
         """Send the keys of a few segments, and wait until they are sent."""
-        if self._stopped is not None and self._stopped.is_set():
-            raise Stopped
         if not self._sent.numel():
             return  # A model without GOLD layers has keys of width 0.
         parts = [keys for _, keys in pieces]
@@ -86,7 +71,9 @@ class SentKeys:
             parts = [np.concatenate(parts)]
         with torch.inference_mode(), _on(self._stream):
             for keys in parts:
-                self._sent[place : place + len(keys)].copy_(torch.from_numpy(keys.view(self._signed)), non_blocking=True)
+                self._sent[place : place + len(keys)].copy_(
+                    torch.from_numpy(keys.view(self._signed)), non_blocking=True
+                )
                 place += len(keys)
         if self._stream is not None:
             self._stream.synchronize()  # The buffer is used again.
@@ -108,15 +95,9 @@ _SENT: dict[str, tuple[type[np.generic], torch.dtype]] = {
 }
 
 
-def rows_on(device: str | torch.device, stopped: Event | None = None) -> MakeRows:
-    """What keys are put into that a model on `device` is to attend over (`loaded_cache`), where nothing else needs them.
-
-    stopped: as of `SentKeys`, where another thread does something else meanwhile.
-    """
-    if torch.device(device).type == "cpu":
-        return HostRows
-    readers = READERS if stopped is None else READERS_BESIDE
-    return partial(SentKeys, device=device, stopped=stopped, readers=readers)
+def rows_on(device: str | torch.device) -> MakeRows:
+    """What keys are put into that a model on `device` is to attend over (`loaded_cache`), where nothing else needs them."""
+    return HostRows if torch.device(device).type == "cpu" else partial(SentKeys, device=device)
 
 
 def loaded_keys(arrays: MemoryArrays, key_dtype: str) -> Tensor:

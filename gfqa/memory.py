@@ -10,7 +10,6 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from threading import Event
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,11 @@ from torch import Tensor
 from gfqa import shelf
 from gfqa.answer import prompt
 from gfqa.answer.generate import Steps
-from gfqa.cachestore import DocumentEntry, MakeRows, Manifest, MemoryArrays, Store, chain_keys
+from gfqa.cachestore import DocumentEntry, Manifest, MemoryArrays, Store, chain_keys
 from gfqa.documents import Skipped, document_from_bytes
 from gfqa.errors import CacheError, UsageError
 from gfqa.loaded import loaded_cache, rows_on
 from gfqa.model import KeyCache, ModelState
-from gfqa.model.state import LowerHalf
 from gfqa.model.stepping import answer_steps
 from gfqa.prefill import Counter, id_array, prefill_in_memory
 from gfqa.reader import Reader
@@ -54,8 +52,7 @@ class Memory:
 
     ids [S]: all cached tokens; starts [n]: the first token of each document, whose origins come in the same order;
     cache, state: what the model attends over, and (chained layout) the state the question continues; documents: root and path
-    of all that the caches hold, also of those that `restricted` leaves out; begun: the first question, as far as it could be
-    read before the memory was there.
+    of all that the caches hold, also of those that `restricted` leaves out.
     """
 
     reader: Reader
@@ -69,7 +66,6 @@ class Memory:
     prefilled: int
     seconds: float
     documents: tuple[tuple[str, str], ...] = ()
-    begun: LowerHalf | None = None
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -81,8 +77,6 @@ class Memory:
         model = self.reader.model
         if self.reader.config.n_gold == 0:
             return model.forward(ids, state)
-        if state is None and self.begun is not None and torch.equal(self.begun.ids, ids):
-            return model.decode_upper(self.begun, self.cache, attention, last_only=True)
         return model.decode(ids, state, self.cache, attention=attention, last_only=True)
 
     def begin(self, state: ModelState | None, room: int) -> Steps | None:
@@ -97,13 +91,11 @@ def open_memory(
     document: bytes | None = None,
     *,
     memory_budget: int | None = None,
-    question: Sequence[int] = (),
 ) -> Memory:
     """The memory of the caches `names` of `store` and of a document from standard input.
 
     memory_budget: bytes that may be held for the model to attend over (None: half of the machine's memory); where nothing fits,
-    the first question raises ModelError. question: ids of the question that comes first, if it is known: on a GPU the lower
-    half of the model, which needs no memory, reads it while files are read.
+    the first question raises ModelError.
 
     Raises CacheError for a cache that is missing, damaged or of another model; UsageError for a document that cannot be
     read, and for what the chained layout cannot do: several caches, or a document beside a cache.
@@ -120,13 +112,10 @@ def open_memory(
     origins: dict[str, list[Origin]] = {}
     documents: list[tuple[str, str]] = []
     snapshot: Snapshot | None = None
-    begun: LowerHalf | None = None
     if store is not None and names:
-        if document is None and not chained and question and reader.config.n_gold and reads_beside(reader.device):
-            manifests, arrays, begun = _load_beside(reader, store, names, question)
-        else:
-            # A document is put among the keys on the host, so they stay there.
-            manifests, arrays = _load(reader, store, names, rows_on(reader.device if document is None else "cpu"))
+        # A document is put among the keys on the host, so they stay there.
+        rows = rows_on(reader.device if document is None else "cpu")
+        manifests, arrays = store.load(names, rows, lambda manifest: _check_identity(manifest, reader))
         for manifest in manifests:
             documents += [(entry.source, entry.path) for entry in manifest.documents]
             for key, entries in manifest.documents_by_chain.items():
@@ -162,46 +151,7 @@ def open_memory(
         prefilled=prefilled,
         seconds=time.monotonic() - began,
         documents=tuple(documents),
-        begun=begun,
     )
-
-
-def reads_beside(device: str) -> bool:
-    """Whether files are read while the model reads a question: not where both need the same processor."""
-    return torch.device(device).type != "cpu"
-
-
-def _load(
-    reader: Reader, store: Store, names: Sequence[str], rows: MakeRows
-) -> tuple[tuple[Manifest, ...], MemoryArrays]:
-    return store.load(names, rows, lambda manifest: _check_identity(manifest, reader))
-
-
-def _load_beside(
-    reader: Reader, store: Store, names: Sequence[str], question: Sequence[int]
-) -> tuple[tuple[Manifest, ...], MemoryArrays, LowerHalf]:
-    """As `_load`, by another thread, while this one has the model read as much of the question as needs no memory.
-
-    What is wrong with the files is raised first, as where they are read before; whoever interrupts this ends the reading too.
-    """
-    # Imported on use: a processor does without.
-    from concurrent.futures import ThreadPoolExecutor
-
-    stopped = Event()
-    with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(_load, reader, store, names, rows_on(reader.device, stopped))
-        try:
-            try:
-                # Not in inference mode: a memory may be asked in any.
-                with torch.no_grad():
-                    begun = reader.model.decode_lower(torch.tensor([question], device=reader.device), None)
-            except Exception:
-                reading.result()
-                raise
-            return *reading.result(), begun
-        except BaseException:
-            stopped.set()
-            raise
 
 
 def restricted(memory: Memory, globs: Sequence[str]) -> Memory:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event
 
 import numpy as np
 import pytest
 import torch
 
-from gfqa.cachestore import DocumentEntry, HostRows, Identity, MemoryArrays, Pieces, Store
-from gfqa.cachestore.memory import READERS
+from gfqa.cachestore import DocumentEntry, HostRows, Identity, MemoryArrays, Store
 from gfqa.cachestore.pack import PackReader
 from gfqa.errors import CacheError
-from gfqa.loaded import SentKeys, Stopped, loaded_cache, rows_on, sent_cache
+from gfqa.loaded import SentKeys, loaded_cache, rows_on, sent_cache
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SENT = partial(SentKeys, device=DEVICE)
@@ -72,21 +70,6 @@ def test_damage_is_an_error_though_other_keys_were_sent(tmp_path: Path) -> None:
     pack.write_bytes(data)
     with pytest.raises(CacheError, match="checksum"):
         store.load(["c"], SENT)
-
-
-def test_nobody_waits_for_keys_that_come_after_a_stop(tmp_path: Path) -> None:
-    store = make_store(tmp_path, "int8", np.int8, documents=12, tokens=9000)
-    stopped, calls = Event(), []
-
-    class Rows(SentKeys):
-        def put(self, place: int, pieces: Pieces) -> None:
-            calls.append(place)
-            stopped.set()
-            super().put(place, pieces)
-
-    with pytest.raises(Stopped):
-        store.load(["c"], partial(Rows, device=DEVICE, stopped=stopped))
-    assert len(calls) <= 2 * READERS
 
 
 @pytest.mark.parametrize("pinned", [False, True])

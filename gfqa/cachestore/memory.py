@@ -84,9 +84,7 @@ They are views of a buffer, which is used again after the call that they are giv
 
 
 class Rows(Protocol):
-    """Where keys go while they are read, called by several threads, at most `readers`. What a call raises ends the reading."""
-
-    readers: int
+    """Where keys go while they are read, called by several threads, at most READERS. What a call raises ends the reading."""
 
     def buffers(self, count: int, size: int, /) -> npt.NDArray[np.uint8]:
         """Memory [count, size] that files are read into."""
@@ -103,8 +101,6 @@ MakeRows = Callable[[tuple[int, int], np.dtype[Any], Places], Rows]
 
 class HostRows:
     """Keys in an array, in the order of the memory."""
-
-    readers = READERS
 
     def __init__(self, shape: tuple[int, int], dtype: np.dtype[Any], places: Places) -> None:
         self.array: npt.NDArray[Any] = np.empty(shape, dtype)
@@ -156,7 +152,7 @@ def read_memory(
     wide: list[slice] = []
     rows = make_rows((total, identity.key_width), STORED[identity.key_dtype], places)
     scales = np.empty(total, np.float16) if has_scales(identity) else None
-    threads = min(rows.readers, len(tasks), os.cpu_count() or 1)
+    threads = min(READERS, len(tasks), os.cpu_count() or 1)
     # Fresh memory costs as much as reading does: a buffer goes from task to task.
     largest = min(BUFFER_BYTES, max((_length(run) for task in tasks for run in task.runs), default=0))
     buffers = [buffer.data for buffer in rows.buffers(threads, largest)]

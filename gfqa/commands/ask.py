@@ -154,8 +154,7 @@ def ask(
             ready = time.monotonic() - began - answer.timing["total"]
             not_found = _shown(console, answer, ready, shape, quote, streams)
         else:
-            first = question if batch is None and context is None else None
-            memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget, first)
+            memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget)
             say(f"Looking through {len(memory.ids):,} tokens…")
             ready = time.monotonic() - began - memory.seconds
             if context is not None:
@@ -229,20 +228,14 @@ def _opened(
     piped: bytes | None,
     require_fresh: bool,
     budget: int | None,
-    question: str | None,
 ) -> Memory:
-    """The memory that is asked: of the caches named, or chosen where neither a cache nor a document is given.
-
-    question: what is asked first, if it is to be answered.
-    """
+    """The memory that is asked: of the caches named, or chosen where neither a cache nor a document is given."""
     from gfqa import ask as use_case
     from gfqa.shelf import stale
 
     store = open_store()
     chosen = [] if piped is not None and not names else use_case.choose_caches(store, names, Path.cwd())
-    reader = use_case.open_model(model, device)
-    ids = () if question is None else use_case.question_ids(reader, question)
-    memory = use_case.open_memory(reader, store, chosen, piped, memory_budget=budget, question=ids)
+    memory = use_case.open_memory(use_case.open_model(model, device), store, chosen, piped, memory_budget=budget)
     if only:
         memory = use_case.restricted(memory, only)
     if require_fresh and (changed := use_case.changed_documents(memory)):

@@ -26,7 +26,7 @@ from gfqa.model.key_cache import KeyCache
 from gfqa.model.layers import linear, previous_token, rms
 from gfqa.model.llama import LlamaTimeMix
 from gfqa.model.pointer import Pointer
-from gfqa.model.state import BlockState, LowerHalf, ModelState, empty_state
+from gfqa.model.state import BlockState, ModelState, empty_state
 
 TIME_MIXES: dict[str, type[nn.Module]] = {
     "x060": FinchTimeMix,
@@ -114,10 +114,7 @@ class LanguageModel(nn.Module):
 
     def forward(self, ids: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
         """ids [B, T] of any integer type -> (logits [B, T, V] float32, the state after them). T may be 0."""
-        if self.config.n_gold:
-            return self.decode_upper(self.decode_lower(ids, state), None)
-        x, state = self._lower(self.embed(ids.long()), state)
-        return self.logits(x), replace(state, position=state.position + ids.shape[1])
+        return self._run(ids, state, None, None, last_only=False)
 
     def prefill(self, ids: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
         """Read ids [B, T] with the Finch half only: (compressed keys [B, T, key_width] float32, Finch-half state).
@@ -147,33 +144,27 @@ class LanguageModel(nn.Module):
         self._require_gold()
         if len(memory):
             memory.layers(self)  # First: a GPU makes them while the lower half's launches are on their way.
-        return self.decode_upper(self.decode_lower(ids, state), memory, attention, last_only)
+        return self._run(ids, state, memory, attention, last_only)
 
-    def decode_lower(self, ids: Tensor, state: ModelState | None) -> LowerHalf:
-        """What `decode` does that needs no memory: it can be done before there is one."""
-        self._require_gold()
-        ids = ids.long()
-        e = self.embed(ids)
-        x, state = self._lower(e, state)
-        return LowerHalf(ids, e, x, self.w_kv_cache_a(x).float(), state)
-
-    def decode_upper(
+    def _run(
         self,
-        lower: LowerHalf,
+        ids: Tensor,
+        state: ModelState | None,
         memory: KeyCache | None,
-        attention: list[Tensor] | None = None,
-        last_only: bool = False,
+        attention: list[Tensor] | None,
+        last_only: bool,
     ) -> tuple[Tensor, ModelState]:
-        """The rest of `decode`."""
-        x, state = self._upper_half(
-            lower.x, lower.e, lower.ids, lower.compressed, lower.state, memory, attention, last_only
-        )
-        return self.logits(x[:, -1:] if last_only else x), state
-
-    def _lower(self, e: Tensor, state: ModelState | None) -> tuple[Tensor, ModelState]:
+        ids = ids.long()
         state = state or empty_state(self.config.n_layer)
+        e = self.embed(ids)
         x, blocks = self.lower_half(e, state)
-        return x, replace(state, blocks=blocks + state.blocks[len(blocks) :])
+        state = replace(state, blocks=blocks + state.blocks[len(blocks) :])
+        if self.config.n_gold:
+            compressed = self.w_kv_cache_a(x).float()
+            x, state = self._upper_half(x, e, ids, compressed, state, memory, attention, last_only)
+        else:
+            state = replace(state, position=state.position + ids.shape[1])
+        return self.logits(x[:, -1:] if last_only else x), state
 
     def _upper_half(
         self,

@@ -59,21 +59,6 @@ class ModelState:
         return replace(self, blocks=(*self.blocks[:layer], block, *self.blocks[layer + 1 :]))
 
 
-@dataclass(frozen=True)
-class LowerHalf:
-    """New tokens of a chain after the lower half of the model, which needs no memory.
-
-    ids [B, T] int64; e, x [B, T, C]: their embeddings and their stream; compressed [B, T, key_width] float32: their keys;
-    state: the chain's, its lower blocks' after them.
-    """
-
-    ids: Tensor
-    e: Tensor
-    x: Tensor
-    compressed: Tensor
-    state: ModelState
-
-
 def empty_state(n_layer: int) -> ModelState:
     """The zero state every chain begins with."""
     return ModelState(blocks=(BlockState(),) * n_layer)
