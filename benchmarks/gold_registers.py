@@ -27,6 +27,7 @@ from triton.compiler import ASTSource
 from gfqa.kernels.gold_attention import triton_build_kernels as build
 from gfqa.kernels.gold_attention import triton_kernels as scan
 from gfqa.kernels.gold_attention import triton_latent_kernels as latent
+from gfqa.kernels.gold_attention.triton_one_kernels import scan_one_kernel
 
 TOOLS = Path(triton.__file__).parent / "backends/nvidia/bin"
 SHOWN = ("HGMMA", "IGMMA", "HMMA", "IMMA", "LDGSTS", "LDG", "LDS", "STS", "MUFU", "SHFL", "BAR", "LDL", "STL")
@@ -74,11 +75,11 @@ FOUR, EIGHT = ({"num_warps": warps, "num_stages": 2} for warps in (4, 8))
 LATENT = {"room": 16, "TILE": 128, "HEADS": 16, "GROUP": 4, "DTYPE": tl.float16, **PRODUCT}
 
 CASES: list[tuple[str, Any, dict[str, Any], dict[str, str], dict[str, Any]]] = [
-    ("one query, integer", scan.scan_one_kernel, {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": True}, {}, {}),
-    ("one query, int8 values", scan.scan_one_kernel,
+    ("one query, integer", scan_one_kernel, {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": True}, {}, {}),
+    ("one query, int8 values", scan_one_kernel,
      {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": True, "VALUE_SCALES": True}, {"values": "*i8"}, {}),
-    ("one query, widened", scan.scan_one_kernel, {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": False}, {}, {}),
-    ("one query, logits given", scan.scan_one_kernel,
+    ("one query, widened", scan_one_kernel, {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": False}, {}, {}),
+    ("one query, logits given", scan_one_kernel,
      {**ONE, "TILE": 256, "VALUE_ROWS": 64, "INTEGER": False, "GIVEN": True, "KEY_SCALES": False}, {}, {}),
     *(
         (f"{n} queries", scan.scan_rows_kernel,

@@ -1,6 +1,6 @@
 """Triton kernel of one token's attention in a GOLD layer: its query's norm, the chain's own keys, a memory sorted by bigram.
 
-Manners as in `triton_kernels`; the scan of the memory is `gold_attention.triton_kernels.scan_share`.
+Manners as in `triton_kernels`; the scan of the memory is `gold_attention.triton_one_kernels.scan_share`.
 """
 
 # mypy: ignore-errors
@@ -9,7 +9,8 @@ import triton
 import triton.language as tl
 
 from gfqa.kernels.decode_step.triton_kernels import begin, columns, moments
-from gfqa.kernels.gold_attention.triton_kernels import LOWEST, ask_for, scan_share
+from gfqa.kernels.gold_attention.triton_one_kernels import scan_share
+from gfqa.kernels.gold_attention.triton_parts import LOWEST, ask_for
 
 
 @triton.jit

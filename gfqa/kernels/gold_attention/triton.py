@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gfqa.kernels.gold_attention import triton_kernels as kernels
 from gfqa.kernels.gold_attention.triton_memory import SortedMemory
+from gfqa.kernels.gold_attention.triton_one_kernels import scan_one_kernel
 
 HEAD_SIZES = (16, 32, 64, 128)
 FLOAT32_PRODUCTS = "tf32x3"
@@ -211,7 +212,7 @@ def scan_given(
     H, U, N = memory.values.shape
     none = memory.values
     with torch.cuda.device_of(logits):
-        kernels.scan_one_kernel[(H, parts)](
+        scan_one_kernel[(H, parts)](
             none, none, none, memory.values, _or(memory.value_scales, none), memory.bigram, memory.offsets,
             partials.peaks, partials.sums, partials.outs, logits, logits.shape[-1], U, tiles, partials.peaks.shape[1], offset,
             *rows, 1.0, 0, N=N, TILE=ONE.tile, VALUE_ROWS=ONE.value_rows, KEY_SCALES=False,
@@ -293,7 +294,7 @@ def _scan_memory(q, memory, partials, logits, offset, tiles, parts, launch, want
     }  # fmt: skip
     with torch.cuda.device_of(q):
         if B * T == 1:
-            kernels.scan_one_kernel[(H, parts)](
+            scan_one_kernel[(H, parts)](
                 *arguments,
                 0,
                 1,
