@@ -61,6 +61,15 @@ class Answered:
     citations: tuple[Cited, ...] = ()
 
 
+def told(text: str, right: float, citations: Sequence[Cited], accepted: Sequence[str]) -> list[str]:
+    """What was said to a question: the answer, a verdict, the first citation ("" for none), the first accepted answer."""
+    place = ""
+    if citations:
+        first = citations[0]
+        place = f"{first.path}:{first.start_line}" if first.page is None else f"{first.path} p. {first.page}"
+    return [text, "silent" if not text else "right" if right else "wrong", place, accepted[0]]
+
+
 class Answerer(Protocol):
     """Reads documents once and answers many questions about them."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from gfqa.errors import UsageError
 from gfqa.evaluation import bm25
-from gfqa.evaluation.answerer import Answerer, Document
+from gfqa.evaluation.answerer import Answerer, Document, told
 from gfqa.evaluation.places import near, other_code, right_place, search
 from gfqa.evaluation.scoring import f1, same_code
 from gfqa.training.questions.code import read_repository, units_of
@@ -69,7 +69,8 @@ def look_up(
     Figures in percent: accuracy (exact answer), f1, cited_file and cited_line (first citation), search_file and search_line
     (plain search for the identifier), bm25_file, find_file, find_line and find_line@5 (the first passage of the search by
     words; one of its first five), and accuracy by kind. A question for a file counts as right too if the file is cited
-    first, because that is where the application shows it: `accuracy` leaves this out, `accuracy_or_cited` does not.
+    first, because that is where the application shows it: `accuracy` leaves this out, `accuracy_or_cited` does not. answers
+    as `told`.
     """
     units, others = choose(repository, tokens, answerer, haystack=haystack, wording=wording)
     asked = [(unit, qa) for unit in units for qa in unit["qas"]]
@@ -80,9 +81,11 @@ def look_up(
     answers = answerer.answer(memory, [qa["q"] for _, qa in asked])
     totals: dict[str, float] = defaultdict(float)
     kinds: dict[str, list[bool]] = defaultdict(list)
+    said = {}
     for (unit, qa), answer in zip(asked, answers, strict=True):
         path, line = unit["path"], qa["line"]
         right = same_code(answer.text, qa["a"])
+        said[qa["q"]] = told(answer.text, right, answer.citations, qa["a"])
         kinds[qa["kind"]].append(right)
         file, there = right_place(answer.citations[:1], path, line)
         found = answerer.find(memory, qa["q"], 5)
@@ -106,6 +109,7 @@ def look_up(
         "by_kind": {
             kind: [round(100 * sum(found) / len(found), 1), len(found)] for kind, found in sorted(kinds.items())
         },
+        "answers": said,
         "files": len(documents),
         "tokens": sum(answerer.tokens(document.text) for document in documents),
         "n": len(asked),

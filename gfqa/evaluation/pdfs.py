@@ -14,7 +14,7 @@ from typing import Any
 from gfqa.documents import Skipped, document_from_bytes
 from gfqa.errors import GfqaError
 from gfqa.evaluation import bm25
-from gfqa.evaluation.answerer import Answerer, Document
+from gfqa.evaluation.answerer import Answerer, Document, told
 from gfqa.evaluation.pdf_making import make_pdf
 from gfqa.evaluation.scoring import exact_match, f1
 
@@ -23,14 +23,16 @@ def pdfs(answerer: Answerer, pages: Sequence[int] = (10, 40), limit: int | None 
     """For each number of pages a PDF of its own and `limit` questions about it.
 
     Figures in percent by number of pages, and over all questions: accuracy (SQuAD's exact match), f1, cited_page (the first
-    citation) and cited_page@3, find_page (the search by words) and bm25_page; accuracy and cited page by kind.
+    citation) and cited_page@3, find_page (the search by words) and bm25_page; accuracy and cited page by kind; and answers as
+    `told`.
     """
     figures: dict[str, Any] = {}
     total: dict[str, float] = defaultdict(float)
     kinds: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    said: dict[str, list[Any]] = {}
     n = 0
     for count in pages:
-        sums, asked, tokens = _one(answerer, count, limit, kinds)
+        sums, asked, tokens = _one(answerer, count, limit, kinds, said)
         figures[f"pages_{count}"] = {
             **{name: 100 * value / asked for name, value in sums.items()},
             "tokens": tokens,
@@ -46,12 +48,17 @@ def pdfs(answerer: Answerer, pages: Sequence[int] = (10, 40), limit: int | None 
             kind: [*(round(100 * sum(part) / len(judged), 1) for part in zip(*judged, strict=True)), len(judged)]
             for kind, judged in sorted(kinds.items())
         },
+        "answers": said,
         "n": n,
     }
 
 
 def _one(
-    answerer: Answerer, count: int, limit: int | None, kinds: dict[str, list[tuple[bool, bool]]]
+    answerer: Answerer,
+    count: int,
+    limit: int | None,
+    kinds: dict[str, list[tuple[bool, bool]]],
+    said: dict[str, list[Any]],
 ) -> tuple[dict[str, float], int, int]:
     data, asked = make_pdf(count)
     if limit is not None and limit < len(asked):
@@ -67,6 +74,7 @@ def _one(
         right = exact_match(answer.text, item.answers) == 1.0
         page = [cited.page for cited in answer.citations[:1]] == [item.page]
         kinds[item.kind].append((right, page))
+        said[f"{item.question} ({count} pages)"] = told(answer.text, right, answer.citations, item.answers)
         sums["accuracy"] += right
         sums["f1"] += f1(answer.text, item.answers)
         sums["cited_page"] += page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -143,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pages", type=int, nargs="+", default=[10, 40], help="sizes of the PDFs for pdf, in pages")
     parser.add_argument("--trials", type=int, default=4, help="needles at each length and depth")
     parser.add_argument("--articles", type=int, help="so many articles in the cache of absent; default: half of the 48")
+    parser.add_argument("--show", type=int, default=0, help="so many questions at random, with what was said to them")
     parser.add_argument("--plots", type=Path, help="folder for PNG figures (needs matplotlib)")
     return parser
 
@@ -164,7 +166,7 @@ def _run(options: argparse.Namespace, on_result: Callable[[Result], None] = lamb
     for name in options.measures:
         title, make = MEASURES[name]
         began = time.monotonic()
-        figures = make(answerer, options)
+        figures = _some(make(answerer, options), None if name == "handwritten" and not options.show else options.show)
         result: Result = {
             "schema": 1,
             "measure": name,
@@ -180,6 +182,20 @@ def _run(options: argparse.Namespace, on_result: Callable[[Result], None] = lamb
         results.append(result)
         on_result(result)
     return results
+
+
+def _some(figures: dict[str, Any], count: int | None) -> dict[str, Any]:
+    """The figures with only `count` of the answers, drawn at random, in their order; None: all."""
+    kept = {}
+    for name, value in figures.items():
+        if name == "answers" and count is not None:
+            chosen = set(random.Random(2).sample(sorted(value), min(count, len(value))))
+            value = {question: told for question, told in value.items() if question in chosen}
+        elif isinstance(value, dict):
+            value = _some(value, count)
+        if value != {}:
+            kept[name] = value
+    return kept
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gfqa.evaluation.answerer import Answerer, Document
+from gfqa.evaluation.answerer import Answerer, Document, told
 from gfqa.evaluation.bm25 import rank
 from gfqa.evaluation.scoring import exact_match, f1
 from gfqa.training.questions.units import read_jsonl
@@ -57,29 +57,40 @@ def by_document(items: Sequence[Asked]) -> Iterator[tuple[Document, list[Asked]]
 
 
 def paragraphs(answerer: Answerer, limit: int | None = None) -> dict[str, Any]:
-    """E1: the question's paragraph is the only document. Figures: exact match and F1 in percent."""
-    match, overlap, found, n = 0.0, 0.0, 0, 0
-    for document, items in by_document(sample(development_set(), limit)):
+    """E1: the question's paragraph is the only document. Figures: exact match and F1 in percent; answers as `told`."""
+    asked = sample(development_set(), limit)
+    match, overlap, found, n, said = 0.0, 0.0, 0, len(asked), {}
+    for document, items in by_document(asked):
         answers = answerer.answer(answerer.read([document]), [item.question for item in items])
         for item, answer in zip(items, answers, strict=True):
             match += exact_match(answer.text, item.answers)
             overlap += f1(answer.text, item.answers)
             found += bool(answer.text)
-            n += 1
-    return {"exact_match": 100 * match / n, "f1": 100 * overlap / n, "answered": 100 * found / n, "n": n}
+            said[item.question] = told(
+                answer.text, exact_match(answer.text, item.answers), answer.citations, item.answers
+            )
+    return {
+        "exact_match": 100 * match / n,
+        "f1": 100 * overlap / n,
+        "answered": 100 * found / n,
+        "answers": said,
+        "n": n,
+    }
 
 
 def one_cache(answerer: Answerer, limit: int | None = None) -> dict[str, Any]:
     """E2: all 48 articles in one cache.
 
     Figures in percent: exact match, F1, how often the first (or a third) citation is right, and hit@1, 5, 10 of the passage
-    search by words.
+    search by words; answers as `told`.
     """
     memory = answerer.read(all_paragraphs())
     items = sample(development_set(), limit)
     answers = answerer.answer(memory, [item.question for item in items])
     totals: dict[str, float] = defaultdict(float)
+    said = {}
     for item, answer in zip(items, answers, strict=True):
+        said[item.question] = told(answer.text, exact_match(answer.text, item.answers), answer.citations, item.answers)
         totals["exact_match"] += exact_match(answer.text, item.answers)
         totals["f1"] += f1(answer.text, item.answers)
         cited = [citation.path for citation in answer.citations]
@@ -89,7 +100,7 @@ def one_cache(answerer: Answerer, limit: int | None = None) -> dict[str, Any]:
         found = list(dict.fromkeys(passage.path for passage in answerer.find(memory, item.question, 4 * max(HITS))))
         for count in HITS:
             totals[f"find_hit@{count}"] += item.document.path in found[:count]
-    return {**{name: 100 * total / len(items) for name, total in totals.items()}, "n": len(items)}
+    return {**{name: 100 * total / len(items) for name, total in totals.items()}, "answers": said, "n": len(items)}
 
 
 def bm25_hits(limit: int | None = None) -> dict[str, Any]:

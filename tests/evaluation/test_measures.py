@@ -13,6 +13,7 @@ import pytest
 from gfqa.errors import UsageError
 from gfqa.evaluation import bm25, lookup, needle, squad, unanswerable
 from gfqa.evaluation.answerer import Answered, Cited, Document
+from gfqa.evaluation.run import _some
 
 
 class Oracle:
@@ -59,6 +60,21 @@ def test_squad_scores_an_oracle_full_and_silence_zero(oracle: Oracle) -> None:
     assert figures["n"] == 200
     assert figures["f1"] > 99
     assert squad.paragraphs(Oracle({}), 50)["f1"] == 0
+    said, verdict, place, expected = next(iter(figures["answers"].values()))
+    assert said == expected
+    assert verdict == "right"
+    assert place.endswith(".txt:1")
+    assert {told[1] for told in squad.paragraphs(Oracle({}), 5)["answers"].values()} == {"silent"}
+
+
+def test_a_few_answers_are_shown() -> None:
+    figures = {"n": 9, "repo": {"answers": {f"q{n}": ["a", "right", "", "a"] for n in range(9)}, "f1": 1.0}}
+    shown = _some(figures, 4)
+    assert len(shown["repo"]["answers"]) == 4
+    assert list(shown["repo"]["answers"]) == sorted(shown["repo"]["answers"])
+    assert shown == _some(figures, 4)
+    assert _some(figures, None) == figures
+    assert _some(figures, 0) == {"n": 9, "repo": {"f1": 1.0}}
 
 
 def test_one_cache_counts_citations(oracle: Oracle) -> None:
