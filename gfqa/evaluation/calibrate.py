@@ -2,9 +2,10 @@
 
 Questions of groups that were kept out of training (`held`) are asked over documents of their own group, those of other groups
 over documents that cannot answer. Every passage that the second look would read is one example: the answer found in it is right
-or not. For models with a pointer.
+or not. Memories are of many sizes: beside those documents are others, of groups that were trained on, since attention on the
+right passage is worth less the more there is besides. For models with a pointer.
 
-    python -m gfqa.evaluation.calibrate --model FOLDER --questions UNITS [--held SET …] [--memories N]
+    python -m gfqa.evaluation.calibrate --model FOLDER --questions UNITS [--held SET …] [--memories N] [--around TOKENS]
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from gfqa.answer import prompt
 from gfqa.answer.confidence import SCORE, Confidence, log_odds
 from gfqa.answer.generate import pool_attention
 from gfqa.errors import GfqaError, UsageError
-from gfqa.evaluation.answerer import Document, memory_of, prefill_all
+from gfqa.evaluation.answerer import Chain, Document, memory_of, prefill_all
 from gfqa.evaluation.scoring import f1
 from gfqa.memory import Memory
 from gfqa.model.checkpoint import write_atomically
@@ -37,7 +38,9 @@ from gfqa.training.packs import UnitFiles
 from gfqa.training.pool import Pool, Unit
 
 TOKENS = 12_000
-"""Of a memory's documents."""
+"""Of a memory's documents that are asked about."""
+AROUND = 1_000
+"""Of the documents beside them, in the smallest memory."""
 ASKED = 24
 """Questions of a memory, a third of them of other groups."""
 RIGHT = 0.6
@@ -54,12 +57,14 @@ def calibrate(
     units: Path,
     sets: Sequence[str],
     memories: int,
+    around: int = 0,
     seed: int = 0,
     show: Callable[[dict[str, Any]], None] = lambda report: None,
 ) -> Confidence:
     """Fit the weights on questions of the held groups of `sets`, and write them into the reader's folder.
 
-    units: a folder of opened units; memories: how many to ask, of every set in turn. The limits `found` and `sure` stay those
+    units: a folder of opened units; memories: how many to ask, of every set in turn; around: tokens of other documents beside
+    those asked about, in the largest of them. The limits `found` and `sure` stay those
     of the reader: which errors are worth which silence is a choice, for which the report gives a table. Raises UsageError
     for a model without a pointer and for sets without held groups.
     """
@@ -69,9 +74,10 @@ def calibrate(
     pools = [_held_pool(reader, units, name) for name in sets]
     if not all(pool.sets for pool in pools):
         raise UsageError(f"{units} has no held groups of {' and '.join(sets)}.")
+    others = _others(reader, units, sets, around, rng)
     examples: list[list[Example]] = []
     for number in range(memories):
-        examples += _asked(reader, pools[number % len(pools)], pools, rng)
+        examples += _asked(reader, pools[number % len(pools)], pools, _some(others, around, rng), rng)
         show({"memories": number + 1, "questions": len(examples)})
     flat = [example for question in examples for example in question]
     x = np.array([(*example[:-1], 1.0) for example in flat])
@@ -132,10 +138,42 @@ def table(weights: np.ndarray, examples: Sequence[Sequence[Example]]) -> Iterato
         }
 
 
-def _asked(reader: Reader, pool: Pool, pools: Sequence[Pool], rng: random.Random) -> Iterator[list[Example]]:
+def _others(reader: Reader, units: Path, sets: Sequence[str], tokens: int, rng: random.Random) -> list[Chain]:
+    """Documents of groups of the sets that are not held, about so many tokens, read."""
+    pool = Pool(UnitFiles(units), reader.tokenizer, {}, TOKENS, lambda name, group: name in sets and not is_held(group))
+    found: dict[tuple[str, str], Unit] = {}
+    size = 0
+    while pool.sets and size < tokens:
+        unit = pool.seed(rng)
+        if unit.key in found:
+            size += len(unit.ids) // 10  # So that a small pool ends.
+        else:
+            found[unit.key] = unit
+            size += len(unit.ids)
+    return prefill_all(reader, [Document(unit.path, unit.text) for unit in found.values()])
+
+
+def _some(others: Sequence[Chain], most: int, rng: random.Random) -> list[Chain]:
+    """Of about AROUND to `most` tokens, every order of size as likely as any."""
+    if most <= AROUND:
+        return []
+    room = AROUND * (most / AROUND) ** rng.random()
+    found = []
+    for chain in rng.sample(others, len(others)):
+        room -= len(chain.ids)
+        if room < 0:
+            break
+        found.append(chain)
+    return found
+
+
+def _asked(
+    reader: Reader, pool: Pool, pools: Sequence[Pool], others: Sequence[Chain], rng: random.Random
+) -> Iterator[list[Example]]:
     """The examples of each question asked of one memory."""
     units = _documents(pool, rng)
-    memory = memory_of(reader, prefill_all(reader, [Document(unit.path, unit.text) for unit in units]))
+    own_chains = prefill_all(reader, [Document(unit.path, unit.text) for unit in units])
+    memory = memory_of(reader, [*own_chains, *others])
     own = [(qa, True) for unit in units for qa in unit.qas]
     questions = rng.sample(own, min(len(own), ASKED * 2 // 3))
     while len(questions) < ASKED:
@@ -182,6 +220,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=Path, required=True, metavar="UNITS", help="opened units")
     parser.add_argument("--held", nargs="+", default=["squad", "code"], metavar="SET", help="sets with held groups")
     parser.add_argument("--memories", type=int, default=30, metavar="N", help=f"memories of {ASKED} questions each")
+    parser.add_argument(
+        "--around", type=int, default=300_000, metavar="TOKENS", help="of other documents, in the largest memory"
+    )
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)
 
@@ -190,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         reader = open_model(options.model, options.device)
-        calibrate(reader, options.questions, options.held, options.memories, show=show)
+        calibrate(reader, options.questions, options.held, options.memories, options.around, show=show)
     except GfqaError as error:
         print(error.message, error.hint or "", file=sys.stderr)
         return error.exit_code

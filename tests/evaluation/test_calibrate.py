@@ -15,6 +15,7 @@ from gfqa.model.checkpoint import save_model
 from gfqa.model.config import ModelConfig
 from gfqa.model.init import init_weights
 from gfqa.model.language_model import LanguageModel
+from gfqa.training.packs import UnitFiles
 from tests.training.kit import MODEL, TOKENIZER, opened
 
 
@@ -46,12 +47,19 @@ def model_in(folder: Path, **changes: object) -> Path:
 def test_a_model_is_asked_and_gets_its_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(calibrate, "is_held", lambda group: True)
-    monkeypatch.setattr(calibrate, "ASKED", 4)
     units = opened(tmp_path / "data")["questions"]
+    groups = sorted(set(UnitFiles(Path(units)).groups))
+    monkeypatch.setattr(calibrate, "is_held", lambda group: group != groups[0])
+    sizes = []
+    memory_of = calibrate.memory_of
+    monkeypatch.setattr(
+        calibrate, "memory_of", lambda reader, chains: sizes.append(len(chains)) or memory_of(reader, chains)
+    )
+    monkeypatch.setattr(calibrate, "ASKED", 4)
     folder = model_in(tmp_path / "model")
     asked = ["--model", str(folder), "--questions", units, "--device", "cpu"]
-    assert calibrate.main([*asked, "--memories", "2"]) == 0
+    assert calibrate.main([*asked, "--memories", "2", "--around", "1000000"]) == 0
+    assert max(sizes) > 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[1] == {"memories": 2, "questions": 8}
     assert lines[2]["passages"] >= 8
