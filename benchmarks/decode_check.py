@@ -45,7 +45,7 @@ def heard(*, src=None, times=None, cache_hit=False, **_):
         out.write(json.dumps(line) + "\\n")
 knobs.compilation.listener = heard
 sys.argv = ["gfqa", *sys.argv[2:]]
-from gfqa.cli import main
+from gfqa.entry import main
 main()
 """
 """`gfqa` with every kernel it compiles, or finds compiled, written down as it comes."""

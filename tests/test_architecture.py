@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "gfqa"
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in path.parts)
 
-ENTRY = {"cli", "commands", "console", "guard", "views", "views_caches"}
+ENTRY = {"cli", "commands", "console", "entry", "failures", "guard", "quick", "views", "views_caches"}
 USE_CASES = {"ingest", "ask", "caches", "find", "models", "status", "training"}
 SHARED_BY_USE_CASES = {
     *("model_folders", "shelf", "reader", "prefill", "loaded", "gather", "rates", "memory", "passages", "pointing"),
@@ -53,6 +53,9 @@ TORCH_FREE = (
     "cli.py",
     "commands/",
     "guard.py",
+    "entry.py",
+    "failures.py",
+    "quick.py",
     "caches.py",
     "status.py",
     "views_caches.py",

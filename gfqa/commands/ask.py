@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfqa import views
+from gfqa import quick, views
 from gfqa.commands import units
 from gfqa.commands.output import Output, output_file, write
 from gfqa.commands.shared import (
@@ -130,7 +130,7 @@ def ask(
     options |= {"reread": not no_reread, **drawn}
 
     streams = shape is Format.text and not (quote or no_stream)
-    on_text = warm.Shown(console.stream if streams else _silent)
+    on_text = quick.begun() or warm.Shown(console.stream if streams else _silent)
     budget = None if memory_budget is None else units.byte_count(memory_budget)
     place: dict[str, Any] = {
         "caches": cache or (),

@@ -12,7 +12,7 @@ import typer
 from gfqa.commands import units
 from gfqa.commands.shared import AsJson, Device, MemoryBudget, Model
 from gfqa.console import Console
-from gfqa.guard import Terminated
+from gfqa.failures import Terminated
 
 if TYPE_CHECKING:
     from gfqa.serve.server import Server

@@ -11,7 +11,7 @@ from gfqa.commands.ingest import Exclude, Include, IncludeSecrets, limits_of
 from gfqa.commands.shared import Device, Model, Quiet
 from gfqa.console import Console
 from gfqa.errors import UsageError
-from gfqa.guard import Terminated
+from gfqa.failures import Terminated
 
 
 def watch(

@@ -40,6 +40,11 @@ class Shown:
             self._shown = self._at
             self._on_text(fresh)
 
+    @property
+    def any(self) -> bool:
+        """Whether text has been shown."""
+        return self._shown > 0
+
     def again(self) -> None:
         """The same answer is coming once more, from its beginning."""
         self._at = 0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gfqa.cli import share_cores
+from gfqa.entry import share_cores
 from tests.conftest import drained
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
@@ -321,14 +321,14 @@ def test_a_cold_question_imports_nothing_it_does_not_use_and_ends_in_order(
     """torch brings much along, but not its compilers; what asked to be called at the end is, and the exit code stays."""
     assert start("ingest", project, "-q").wait(60) == 0
     code = (
-        "import atexit, sys\nfrom gfqa import cli\nfrom gfqa.commands import ask\n"
+        "import atexit, sys\nfrom gfqa import entry\nfrom gfqa.commands import ask\n"
         "def ended():\n"
         "    unused = {'torch._dynamo', 'torch._inductor', 'triton', 'sympy', 'scipy', 'networkx', 'rich', 'matplotlib'}\n"
         "    print('ended', 'torch' in sys.modules, sorted(unused & sys.modules.keys()), file=sys.stderr)\n"
         "plain = ask._shown\n"
         "ask._shown = lambda *a: (atexit.register(ended), plain(*a), True)[2]\n"
         "sys.argv = ['gfqa', 'ask', 'Which port?', '--no-server', '--max-tokens', '4', '--fail-not-found']\n"
-        "cli.main()\n"
+        "entry.main()\n"
     )
     variables = {**os.environ, "GFQA_MODEL": str(tiny_model), "GFQA_DEVICE": "cpu"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=variables)

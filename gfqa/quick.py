@@ -1,0 +1,127 @@
+"""The plainest question to a warm server, asked before the command line is built: that takes longer than a warm answer.
+
+Whatever is not plain (other flags than --cache and --json, settings in a file, piped input, no server, an error that comes
+before any text) is left to the command line, which then does all of it; what it does here, it does as there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from gfqa.serve.client import Shown
+
+_ENVIRONMENT = {"GFQA_HOME", "GFQA_CONFIG", "GFQA_MODEL", "GFQA_DEVICE"}
+"""What may be set: it is read here too. Everything else of gfqa's is a default of some flag."""
+SOURCES, MAX_TOKENS = 3, 64
+"""As `gfqa ask` has them."""
+
+_begun: Shown | None = None
+
+
+class Plain(NamedTuple):
+    """A question without ifs and buts."""
+
+    question: str
+    caches: list[str]
+    as_json: bool
+
+
+def answered(arguments: Sequence[str]) -> int | None:
+    """The exit code of a command that a warm server has answered; None where the command line is to do it."""
+    plain = _plain(arguments)
+    if plain is None or not _usual():
+        return None
+    from gfqa.serve import protocol
+
+    if not protocol.socket_path().exists():
+        return None
+    from gfqa.console import Console
+    from gfqa.errors import GfqaError
+    from gfqa.failures import run, signals_raise
+
+    console = Console(as_json=plain.as_json)
+    left = False
+
+    def ask() -> int:
+        nonlocal left
+        try:
+            with signals_raise():
+                left = not _asked(plain, console)
+        except GfqaError:
+            if _begun is None or _begun.any:
+                raise
+            left = True
+        return 0
+
+    code = run(ask, console)
+    return None if left else code
+
+
+def begun() -> Shown | None:
+    """Where the text of an answer went that a server broke off, for whoever answers now."""
+    return _begun
+
+
+def _asked(plain: Plain, console: Any) -> bool:
+    """Ask the server and show its answer; False where there is none."""
+    global _begun
+    from gfqa import views
+    from gfqa.serve import client
+
+    began = time.monotonic()
+    _begun = shown = client.Shown(console.stream if not plain.as_json else lambda text: None)
+    with console.working("Looking…"):
+        answer = client.ask(
+            plain.question,
+            caches=plain.caches,
+            model=os.environ.get("GFQA_MODEL") or None,
+            device=os.environ.get("GFQA_DEVICE") or "auto",
+            options={"citations": SOURCES, "max_tokens": MAX_TOKENS, "reread": True},
+            on_text=shown,
+        )
+        if answer is None:
+            return False
+        ready = time.monotonic() - began - answer.timing["total"]
+        if plain.as_json:
+            console.json(answer.to_json())
+        else:
+            views.answered(console, answer)
+        views.figures(console, answer, ready)
+    return True
+
+
+def _plain(arguments: Sequence[str]) -> Plain | None:
+    """The arguments of `gfqa ask "QUESTION" [--cache NAME]… [--json]`, in any order; None for any others."""
+    if not arguments or arguments[0] != "ask":
+        return None
+    questions: list[str] = []
+    caches: list[str] = []
+    as_json, rest = False, list(arguments[1:])
+    while rest:
+        word = rest.pop(0)
+        if word in ("--cache", "-c") and rest and not rest[0].startswith("-"):
+            caches.append(rest.pop(0))
+        elif word == "--json":
+            as_json = True
+        elif word.startswith("-") or not word.strip():
+            return None
+        else:
+            questions.append(word)
+    return Plain(questions[0], caches, as_json) if len(questions) == 1 else None
+
+
+def _usual() -> bool:
+    """Whether nothing but the arguments says what is to be done, and nothing waits on standard input."""
+    if any(name.lstrip("_").startswith("GFQA_") and name not in _ENVIRONMENT for name in os.environ):
+        return False
+    if sys.stderr.isatty() and not sys.stdin.isatty():
+        return False  # The command line says that piped input was not read.
+    from gfqa import config
+
+    file = config.path()
+    return str(file) == os.devnull or not (file.exists() or os.environ.get("GFQA_CONFIG"))

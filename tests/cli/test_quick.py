@@ -1,0 +1,122 @@
+"""The plainest question to a warm server: asked without the command line, with the same request and the same output."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gfqa import quick
+from gfqa.errors import CacheError
+from gfqa.serve import client, protocol
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plain"),
+    [
+        (["ask", "Why?"], ("Why?", [], False)),
+        (["ask", "--json", "Why?", "-c", "a", "--cache", "b"], ("Why?", ["a", "b"], True)),
+        (["ask"], None),
+        (["ask", " "], None),
+        (["ask", "-"], None),
+        (["ask", "Why?", "-"], None),
+        (["ask", "Why?", "now?"], None),
+        (["ask", "Why?", "--quote"], None),
+        (["ask", "Why?", "--cache"], None),
+        (["ask", "Why?", "--cache", "--json"], None),
+        (["ask", "Why?", "--cache=a"], None),
+        (["ask", "--", "Why?"], None),
+        (["find", "Why?"], None),
+        ([], None),
+    ],
+)
+def test_what_is_plain(arguments: list[str], plain: Any) -> None:
+    assert quick._plain(arguments) == plain
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """A socket file, and what is sent there: a list of requests; replies are put in front of them."""
+    for name in ("GFQA_CONFIG", "GFQA_MODEL", "GFQA_DEVICE", "GFQA_CACHE", "GFQA_NO_SERVER", "GFQA_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    path = tmp_path / "serve.sock"
+    path.touch()
+    monkeypatch.setattr(protocol, "socket_path", lambda: path)
+    monkeypatch.setattr(quick, "_begun", None)
+    seen: list[Any] = []
+
+    def replies(frame: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        seen.append(frame)
+        yield {"type": "text", "text": "80"}
+        yield {"type": "error", "code": 3, "message": "It is damaged.", "hint": None}
+
+    monkeypatch.setattr(client, "_replies", replies)
+    return seen
+
+
+def test_the_request_is_that_of_the_command(server: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    from gfqa.cli import app
+
+    arguments = ["ask", "Which port?", "--cache", "a", "--json"]
+    assert quick.answered(arguments) == 3
+    assert app(arguments, standalone_mode=False) == 3
+    assert server[0] == server[1]
+
+
+@pytest.mark.parametrize("name", ["GFQA_CACHE", "GFQA_NO_SERVER", "_GFQA_COMPLETE"])
+def test_what_else_is_set_is_left_to_the_command_line(
+    server: list[Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    assert quick.answered(["ask", "Which port?"]) is None
+    assert not server
+
+
+def test_settings_are_left_to_the_command_line(
+    server: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config.toml"
+    monkeypatch.setenv("GFQA_CONFIG", str(file))
+    assert quick.answered(["ask", "Which port?"]) is None  # No such file: the command line says so.
+    file.write_text("sources = 1\n")
+    assert quick.answered(["ask", "Which port?"]) is None
+    assert not server
+
+
+def test_an_error_before_any_text_is_left_to_the_command_line(
+    server: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*given: Any, **named: Any) -> Any:
+        raise CacheError("There is no cache.")
+
+    monkeypatch.setattr(client, "ask", refuses)
+    assert quick.answered(["ask", "Which port?"]) is None
+
+
+def test_text_of_a_server_that_dies_is_not_shown_twice(
+    server: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def dies(frame: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield {"type": "text", "text": "80"}
+        raise client.Unavailable("it is gone")
+
+    monkeypatch.setattr(client, "_replies", dies)
+    assert quick.answered(["ask", "Which port?"]) is None
+    shown = quick.begun()
+    assert shown is not None
+    shown("8080")
+    assert capsys.readouterr().out == "8080"
+
+
+def test_without_a_server_nothing_is_imported() -> None:
+    code = (
+        "import sys\nfrom gfqa import quick\nassert quick.answered(['ask', 'Which port?']) is None\n"
+        "print(sorted({'typer', 'torch', 'rich', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
