@@ -22,7 +22,7 @@ QUESTION = "Which port does the server listen on?"
 
 def asked(*flags: str) -> dict[str, float]:
     """Seconds of one `gfqa ask`: streamed, for its first byte, and once more as JSON."""
-    command = [sys.executable, "-m", "gfqa.cli", "ask", QUESTION, *flags]
+    command = [sys.executable, "-m", "gfqa.entry", "ask", QUESTION, *flags]
     began = time.monotonic()
     streamed = subprocess.Popen(command, stdout=subprocess.PIPE)
     assert streamed.stdout is not None
@@ -60,7 +60,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/tmp") as temporary:
         os.environ |= {"GFQA_HOME": temporary, "GFQA_DEVICE": arguments.device, "GFQA_CONFIG": os.devnull}
-        gfqa = [sys.executable, "-m", "gfqa.cli"]
+        gfqa = [sys.executable, "-m", "gfqa.entry"]
         ingest = [*gfqa, "ingest", arguments.source, "--name", "bench", "--json"]
         report = json.loads(subprocess.run(ingest, stdout=subprocess.PIPE, check=True).stdout)
         server = subprocess.Popen([*gfqa, "serve", "--cache", "bench", "--json"], stdout=subprocess.PIPE)

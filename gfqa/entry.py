@@ -71,3 +71,7 @@ def main() -> None:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """The plainest question to a warm server, asked before the command line is built: that takes longer than a warm answer.
 
-Whatever is not plain (other flags than --cache and --json, settings in a file, piped input, no server, an error that comes
-before any text) is left to the command line, which then does all of it; what it does here, it does as there.
+Whatever is not plain (other flags than --cache and --json, piped input, a wrong setting, no server, an error that comes before
+any text) is left to the command line, which then does all of it; what is done here is what is done there.
 """
 
 from __future__ import annotations
@@ -14,11 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from gfqa.serve.client import Shown
-
-_ENVIRONMENT = {"GFQA_HOME", "GFQA_CONFIG", "GFQA_MODEL", "GFQA_DEVICE"}
-"""What may be set: it is read here too. Everything else of gfqa's is a default of some flag."""
-SOURCES, MAX_TOKENS = 3, 64
-"""As `gfqa ask` has them."""
 
 _begun: Shown | None = None
 
@@ -34,11 +29,7 @@ class Plain(NamedTuple):
 def answered(arguments: Sequence[str]) -> int | None:
     """The exit code of a command that a warm server has answered; None where the command line is to do it."""
     plain = _plain(arguments)
-    if plain is None or not _usual():
-        return None
-    from gfqa.serve import protocol
-
-    if not protocol.socket_path().exists():
+    if plain is None or (settings := _settings()) is None:
         return None
     from gfqa.console import Console
     from gfqa.errors import GfqaError
@@ -51,7 +42,7 @@ def answered(arguments: Sequence[str]) -> int | None:
         nonlocal left
         try:
             with signals_raise():
-                left = not _asked(plain, console)
+                left = not _asked(plain, settings, console)
         except GfqaError:
             if _begun is None or _begun.any:
                 raise
@@ -67,7 +58,7 @@ def begun() -> Shown | None:
     return _begun
 
 
-def _asked(plain: Plain, console: Any) -> bool:
+def _asked(plain: Plain, settings: dict[str, Any], console: Any) -> bool:
     """Ask the server and show its answer; False where there is none."""
     global _begun
     from gfqa import views
@@ -78,10 +69,14 @@ def _asked(plain: Plain, console: Any) -> bool:
     with console.working("Looking…"):
         answer = client.ask(
             plain.question,
-            caches=plain.caches,
-            model=os.environ.get("GFQA_MODEL") or None,
-            device=os.environ.get("GFQA_DEVICE") or "auto",
-            options={"citations": SOURCES, "max_tokens": MAX_TOKENS, "reread": True},
+            caches=plain.caches or settings["cache"],
+            model=settings["model"],
+            device=settings["device"],
+            options={
+                "citations": settings["sources"],
+                "max_tokens": settings["max_tokens"],
+                "reread": settings["reread"],
+            },
             on_text=shown,
         )
         if answer is None:
@@ -115,13 +110,19 @@ def _plain(arguments: Sequence[str]) -> Plain | None:
     return Plain(questions[0], caches, as_json) if len(questions) == 1 else None
 
 
-def _usual() -> bool:
-    """Whether nothing but the arguments says what is to be done, and nothing waits on standard input."""
-    if any(name.lstrip("_").startswith("GFQA_") and name not in _ENVIRONMENT for name in os.environ):
-        return False
+def _settings() -> dict[str, Any] | None:
+    """The defaults of flags, from environment and file; None where the command line is needed, or no server is there."""
     if sys.stderr.isatty() and not sys.stdin.isatty():
-        return False  # The command line says that piped input was not read.
+        return None  # The command line says that piped input was not read.
     from gfqa import config
+    from gfqa.errors import GfqaError
+    from gfqa.serve import protocol
 
-    file = config.path()
-    return str(file) == os.devnull or not (file.exists() or os.environ.get("GFQA_CONFIG"))
+    known = {"GFQA_HOME", "GFQA_CONFIG", *(key.env.removeprefix("!") for key in config.KEYS.values())}
+    if any(name.lstrip("_").startswith("GFQA_") and name not in known for name in os.environ):
+        return None
+    try:
+        settings = {name: setting.value for name, setting in config.in_force(config.load()).items()}
+    except (GfqaError, OSError):
+        return None
+    return settings if settings["server"] and protocol.socket_path().exists() else None

@@ -59,16 +59,32 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any
     return seen
 
 
-def test_the_request_is_that_of_the_command(server: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flags", [[], ["--cache", "a"]])
+@pytest.mark.parametrize(
+    "settings", ["", 'cache = ["c", "d"]\nmodel = "m"\ndevice = "cpu"\nsources = 5\nreread = false\n']
+)
+def test_the_request_is_that_of_the_command(
+    server: list[Any],
+    flags: list[str],
+    settings: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from gfqa.cli import app
 
-    arguments = ["ask", "Which port?", "--cache", "a", "--json"]
+    arguments = ["ask", "Which port?", *flags, "--json"]
+    if settings:
+        file = tmp_path / "config.toml"
+        file.write_text(settings)
+        monkeypatch.setenv("GFQA_CONFIG", str(file))
+        monkeypatch.setenv("GFQA_DEVICE", "cuda:1")
     assert quick.answered(arguments) == 3
     assert app(arguments, standalone_mode=False) == 3
     assert server[0] == server[1]
 
 
-@pytest.mark.parametrize("name", ["GFQA_CACHE", "GFQA_NO_SERVER", "_GFQA_COMPLETE"])
+@pytest.mark.parametrize("name", ["GFQA_DEBUG", "GFQA_NO_SERVER", "_GFQA_COMPLETE"])
 def test_what_else_is_set_is_left_to_the_command_line(
     server: list[Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -77,13 +93,14 @@ def test_what_else_is_set_is_left_to_the_command_line(
     assert not server
 
 
-def test_settings_are_left_to_the_command_line(
-    server: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("text", [None, "sources = 1000\n", "other = 1\n", "server = false\n", "no toml"])
+def test_settings_in_disorder_are_left_to_the_command_line(
+    server: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None
 ) -> None:
     file = tmp_path / "config.toml"
     monkeypatch.setenv("GFQA_CONFIG", str(file))
-    assert quick.answered(["ask", "Which port?"]) is None  # No such file: the command line says so.
-    file.write_text("sources = 1\n")
+    if text is not None:
+        file.write_text(text)
     assert quick.answered(["ask", "Which port?"]) is None
     assert not server
 
