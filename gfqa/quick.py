@@ -1,7 +1,7 @@
 """The plainest question to a warm server, asked before the command line is built: that takes longer than a warm answer.
 
-Whatever is not plain (other flags than --cache and --json, piped input, a wrong setting, no server, an error that comes before
-any text) is left to the command line, which then does all of it; what is done here is what is done there.
+Whatever is not plain (other flags than --cache and --json, piped input, a wrong setting, no server, or one that does not
+answer) is left to the command line; what is done here is what is done there.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from gfqa.serve.client import Shown
+
+_NO = ("", "0", "false", "f", "no", "n", "off")
+"""What GFQA_NO_SERVER may say for no, as click has it."""
 
 _begun: Shown | None = None
 
@@ -32,29 +35,22 @@ def answered(arguments: Sequence[str]) -> int | None:
     if plain is None or (settings := _settings()) is None:
         return None
     from gfqa.console import Console
-    from gfqa.errors import GfqaError
     from gfqa.failures import run, signals_raise
 
     console = Console(as_json=plain.as_json)
     left = False
 
-    def ask() -> int:
+    def ask() -> None:
         nonlocal left
-        try:
-            with signals_raise():
-                left = not _asked(plain, settings, console)
-        except GfqaError:
-            if _begun is None or _begun.any:
-                raise
-            left = True
-        return 0
+        with signals_raise():
+            left = not _asked(plain, settings, console)
 
     code = run(ask, console)
     return None if left else code
 
 
 def begun() -> Shown | None:
-    """Where the text of an answer went that a server broke off, for whoever answers now."""
+    """The text, perhaps none, of an answer that a server broke off, for whoever answers now; None where none was asked."""
     return _begun
 
 
@@ -118,11 +114,13 @@ def _settings() -> dict[str, Any] | None:
     from gfqa.errors import GfqaError
     from gfqa.serve import protocol
 
+    if os.environ.get("GFQA_NO_SERVER", "").lower() not in _NO:
+        return None
     known = {"GFQA_HOME", "GFQA_CONFIG", *(key.env.removeprefix("!") for key in config.KEYS.values())}
     if any(name.lstrip("_").startswith("GFQA_") and name not in known for name in os.environ):
         return None
     try:
         settings = {name: setting.value for name, setting in config.in_force(config.load()).items()}
-    except (GfqaError, OSError):
+        return settings if settings["server"] and protocol.socket_path().exists() else None
+    except (GfqaError, OSError, ValueError):
         return None
-    return settings if settings["server"] and protocol.socket_path().exists() else None

@@ -25,7 +25,7 @@ READERS = 8
 """Threads that read at most: they hash some 10 GB/s, and more of them mostly wait for the interpreter."""
 RUN_BYTES = 1 << 20
 """So much of a pack is read at once, or one segment that is larger: it stays in a core's caches while it is checked."""
-BUFFER_BYTES = 16 << 20
+BUFFER_BYTES = 32 << 20
 """At most this; the store's own segments are smaller, and what a manifest says has not been checked."""
 TASK_BYTES = 2 << 20
 """A thread is given about so much of a pack at a time."""
@@ -237,7 +237,7 @@ def _read_run(
 ) -> Iterator[tuple[_Need, Tokens]]:
     """The arrays of a run, read at once: views of the buffer. Raises DamagedPack."""
     start = run[0].location.offset
-    there = reader.read_into(buffer[: _length(run)], start)
+    there = reader.read_into(buffer[: _length(run)], start) if _length(run) <= len(buffer) else 0
     for need in run:
         location = need.location
         low = location.offset - start

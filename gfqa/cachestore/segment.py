@@ -115,7 +115,7 @@ def encode_tokens(
 
 
 def decode_tokens(data: bytes | memoryview, identity: Identity, key: str, parent: str | None) -> Tokens:
-    """The arrays (read-only views of data) of the token segment `key`; Damaged if it is not exactly that segment."""
+    """The arrays (views of data) of the token segment `key`; Damaged if it is not exactly that segment."""
     header = unpack_header(data)
     if (header.kind, header.key, header.parent) != (TOKENS, key, parent):
         raise Damaged("it holds another segment than expected")

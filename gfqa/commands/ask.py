@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -130,7 +131,8 @@ def ask(
     options |= {"reread": not no_reread, **drawn}
 
     streams = shape is Format.text and not (quote or no_stream)
-    on_text = quick.begun() or warm.Shown(console.stream if streams else _silent)
+    show, begun = console.stream if streams else _silent, quick.begun()
+    on_text = warm.Shown(show) if begun is None else begun.to(show)
     budget = None if memory_budget is None else units.byte_count(memory_budget)
     place: dict[str, Any] = {
         "caches": cache or (),
@@ -141,9 +143,13 @@ def ask(
     }
     place |= {"require_fresh": require_fresh, "on_note": console.detail}
     # A batch loads the model once anyway, and a server holds its memories as it was told to.
-    served = batch is None and budget is None and not no_server
+    served = batch is None and budget is None and not no_server and begun is None
     answer = passages = outcome = None
-    with console.working("Looking…") as say:
+    # Behind text that is there already, what is under way would take it away.
+    under_way: AbstractContextManager[Callable[[str], None]] = (
+        nullcontext(_silent) if on_text.any else console.working("Looking…")
+    )
+    with under_way as say:
         if served and context is not None:
             passages = warm.find(question, budget=context, **place)
         elif served:
@@ -155,7 +161,8 @@ def ask(
             not_found = _shown(console, answer, ready, shape, quote, streams)
         else:
             memory = _opened(cache or [], only or [], model, device, piped, require_fresh, budget)
-            say(f"Looking through {len(memory.ids):,} tokens…")
+            if not on_text.any:
+                say(f"Looking through {len(memory.ids):,} tokens…")
             ready = time.monotonic() - began - memory.seconds
             if context is not None:
                 from gfqa import find

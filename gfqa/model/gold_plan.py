@@ -89,8 +89,14 @@ def kernels_take(config: ModelConfig, dtype: torch.dtype) -> bool:
     GFQA_GPU_KERNELS=0 turns them off. Their fused step is nearer to float32 than plain PyTorch in bfloat16, see
     docs/benchmarks.md.
     """
-    fits = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and config.rope is None
+    fits = dtype == torch.bfloat16 and config.head_size in SORTED_HEADS and config.rope is None and _compiles()
     return fits and os.environ.get("GFQA_GPU_KERNELS") != "0" and find_spec("triton") is not None
+
+
+def _compiles() -> bool:
+    """Whether the kernels compile for the GPU that is there: NVIDIA's from compute capability 8.0 on."""
+    there = torch.cuda.is_available()
+    return torch.version.hip is None and (not there or torch.cuda.get_device_capability() >= (8, 0))
 
 
 def integer_products_are_fast() -> bool:

@@ -40,6 +40,11 @@ class Shown:
             self._shown = self._at
             self._on_text(fresh)
 
+    def to(self, on_text: Callable[[str], None]) -> Shown:
+        """The same text from now on shown by another."""
+        self._on_text = on_text
+        return self
+
     @property
     def any(self) -> bool:
         """Whether text has been shown."""

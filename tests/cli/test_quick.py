@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,6 +85,7 @@ def test_the_request_is_that_of_the_command(
         monkeypatch.setenv("GFQA_CONFIG", str(file))
         monkeypatch.setenv("GFQA_DEVICE", "cuda:1")
     assert quick.answered(arguments) == 3
+    monkeypatch.setattr(quick, "_begun", None)
     assert app(arguments, standalone_mode=False) == 3
     assert server[0] == server[1]
 
@@ -105,20 +111,25 @@ def test_settings_in_disorder_are_left_to_the_command_line(
     assert not server
 
 
-def test_an_error_before_any_text_is_left_to_the_command_line(
-    server: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_an_error_of_the_server_is_said_at_once(
+    server: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuses(*given: Any, **named: Any) -> Any:
         raise CacheError("There is no cache.")
 
     monkeypatch.setattr(client, "ask", refuses)
-    assert quick.answered(["ask", "Which port?"]) is None
+    assert quick.answered(["ask", "Which port?"]) == 3
+    assert "There is no cache." in capsys.readouterr().err
 
 
 def test_text_of_a_server_that_dies_is_not_shown_twice(
     server: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Nor is the server asked twice; what shows the rest is the console of whoever goes on."""
+    frames = []
+
     def dies(frame: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        frames.append(frame)
         yield {"type": "text", "text": "80"}
         raise client.Unavailable("it is gone")
 
@@ -126,8 +137,69 @@ def test_text_of_a_server_that_dies_is_not_shown_twice(
     assert quick.answered(["ask", "Which port?"]) is None
     shown = quick.begun()
     assert shown is not None
-    shown("8080")
-    assert capsys.readouterr().out == "8080"
+    assert shown.any
+    rest: list[str] = []
+    shown.to(rest.append)("8080")
+    assert capsys.readouterr().out == "80"
+    assert rest == ["80"]
+    from gfqa.cli import app
+
+    assert app(["ask", "Which port?"], standalone_mode=False) == 3  # There is no cache.
+    assert len(frames) == 1
+
+
+@pytest.mark.parametrize("value", ["banana", " 1 ", "yes"])
+def test_a_word_that_is_not_no_is_left_to_the_command_line(
+    server: list[Any], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("GFQA_NO_SERVER", value)
+    assert quick.answered(["ask", "Which port?"]) is None
+    monkeypatch.setenv("GFQA_NO_SERVER", "Off")
+    assert quick.answered(["ask", "Which port?"]) == 3
+
+
+def test_a_place_that_cannot_be_looked_at_is_left_to_the_command_line(
+    server: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> Path:
+        raise OSError(36, "File name too long")
+
+    monkeypatch.setattr(protocol, "socket_path", fails)
+    assert quick.answered(["ask", "Which port?"]) is None
+
+
+def on_terminal(*arguments: str) -> str:
+    """What is left to be seen of a command: lines that were taken away again are not."""
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gfqa.entry", *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(slave)
+    seen = b""
+    with contextlib.suppress(OSError):  # The terminal of a process that has ended.
+        while chunk := os.read(master, 4096):
+            seen += chunk
+    os.close(master)
+    assert process.wait() == 0
+    return re.sub(r"[^\n]*\r\x1b\[K", "", seen.decode())
+
+
+def test_a_question_that_a_server_refuses_is_answered_on_a_terminal(gfqa: Any, project: Path, home: Path) -> None:
+    """The answer stays to be seen: whose line says what is under way is who takes it away."""
+    assert gfqa("ingest", str(project), "-q").code == 0
+    run_folder = home / "run"
+    run_folder.mkdir(mode=0o700, exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(run_folder / "serve.sock"))
+        (run_folder / "serve.sock").chmod(0o600)
+        listener.listen()  # Nobody accepts: the client gives the server up.
+        given_up = on_terminal("ask", "Which port?")
+    assert "proj" in given_up or ":" in given_up
+    assert given_up == on_terminal("ask", "Which port?", "--no-server")
 
 
 def test_without_a_server_nothing_is_imported() -> None:

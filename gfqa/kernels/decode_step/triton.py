@@ -62,6 +62,8 @@ class Launch:
         return replace(self, **shapes)
 
 
+EARLY_DRIVER = 12030
+"""The first driver that captures such launches: that of CUDA 12.3."""
 WIDE = 1024
 LAUNCH = Launch()
 WIDE_LAUNCH = Launch(
@@ -288,7 +290,10 @@ def _mixed(x, shift, norm, mix, w1, mixes, w2, z):
 def _run(
     kernel, grid, where, *arguments, shape=None, first=False, num_warps=None, num_stages=3, registers=None, **constants
 ):
-    """first: of a step: what the last step left is there for this launch and, since they begin after it, for all others."""
+    """first: of a step: what the last step left is there for this launch and, since they begin after it, for all others.
+
+    Without a first launch ahead of it, an early one may read what is still being written.
+    """
     shape = shape or Shape()
     early = LAUNCH.early and begins_early(where.device)
     options = {"launch_pdl": True} if early and not first else {}
@@ -299,8 +304,10 @@ def _run(
 
 @cache
 def begins_early(device):
-    """Whether a device can start a launch before the one ahead has ended: from compute capability 9.0 on."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+    """Whether a device can start a launch before the one ahead has ended, in a graph too: NVIDIA's from Hopper on."""
+    if device.type != "cuda" or torch.version.hip is not None or torch.cuda.get_device_capability(device) < (9, 0):
+        return False
+    return torch._C._cuda_getDriverVersion() >= EARLY_DRIVER
 
 
 def _or(tensor, other):

@@ -71,7 +71,7 @@ def gold_scan_kernel(
     head, part = tl.program_id(0).to(tl.int64), tl.program_id(1)
     if part >= own_parts:
         begun = tl.minimum((part - own_parts) * tiles * TILE, tl.maximum(S - TILE, 0))
-        ask_for(keys + (head * S + begun) * N, tl.minimum(S - begun, tiles * TILE) * N, SOON * TILE * N, EARLY)
+        ask_for(keys + (head * S + begun) * N, tl.minimum(S - begun, SOON * TILE) * N, SOON * TILE * N, EARLY)
         if KEY_SCALES:
             ask_for(key_scales + head * S + begun, tl.minimum(S - begun, TILE), TILE, EARLY)
         first = tl.load(bigram + begun)

@@ -155,14 +155,15 @@ def check(q: Tensor, own_keys: Tensor, own_values: Tensor) -> None:
 def shares(n_tiles: int, programs: int, per_processor: int, device: torch.device, beside: int = 0) -> tuple[int, int]:
     """(tiles a share, shares) of a memory that `programs` programs read side by side; (0, 0) for an empty one.
 
-    beside: shares of something else in the same launch. Half as many shares where they would be shorter than SHORT tiles.
+    beside: shares of something else in the same launch. Half as many shares where they would be shorter than SHORT tiles; at
+    least half of the programs are left for the memory.
     """
     if n_tiles == 0:
         return 0, 0
     all_programs = per_processor * processors(device)
     if n_tiles * programs < SHORT * all_programs:
         all_programs //= 2
-    wanted = max(1, all_programs // programs - beside)
+    wanted = max(1, all_programs // programs - beside, all_programs // (2 * programs))
     tiles = triton.cdiv(n_tiles, min(n_tiles, wanted))
     return tiles, triton.cdiv(n_tiles, tiles)
 
