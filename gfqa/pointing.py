@@ -202,12 +202,16 @@ def trimmed(text: str) -> str:
         if text.startswith("=") and not text.startswith(("==", "=>")):
             text = text[1:]
         for opening, closing in PAIRS:
-            if text.startswith(opening) and closing not in text[1:]:
-                text = text[1:]
-            if text.endswith(closing) and opening not in text[:-1]:
-                text = text[:-1]
-            if opening != closing:
+            if opening == closing:
+                opened = closed = text.count(opening) < 2
+            else:
                 text = text.removeprefix(closing).removesuffix(opening)
+                more = text.count(opening) - text.count(closing)
+                opened, closed = more > 0, more < 0
+            if opened and text.startswith(opening):
+                text = text[1:]
+            if closed and text.endswith(closing):
+                text = text[:-1]
         if text == before:
             return text
 

@@ -234,7 +234,8 @@ def test_an_answer_in_the_path_has_the_passage_as_its_place(memory: Memory, monk
         (' ("Paris', "Paris"), ("Paris),", "Paris"), ('"a b"', '"a b"'), ("f(x)", "f(x)"), ("(x) y", "(x) y"), ("it's", "it's"),
         ("1.5;", "1.5"), ("“so”", "“so”"), ("`code", "code"), ("[1, 2]", "[1, 2]"), ("", ""), ('"', ""), ("C++", "C++"),
         ("__enter__(", "__enter__"), ('="localhost"', '"localhost"'), (") -> int", "-> int"),
-        ("==1.2", "==1.2"), ("dGE=", "dGE="), ("=> x", "=> x"),
+        ("==1.2", "==1.2"), ("dGE=", "dGE="), ("=> x", "=> x"), ("body())", "body()"), ("((a, b)", "(a, b)"),
+        ("f(a[0]]", "f(a[0]"), ("1) one", "1) one"),
     ],
 )  # fmt: skip
 def test_ends_are_trimmed(text: str, expected: str) -> None:
