@@ -2,8 +2,8 @@
 
 Questions of groups that were kept out of training (`held`) are asked over documents of their own group, those of other groups
 over documents that cannot answer. Every passage that the second look would read is one example: the answer found in it is right
-or not. Memories are of many sizes: beside those documents are others, of groups that were trained on, since attention on the
-right passage is worth less the more there is besides. For models with a pointer.
+or not. With --around memories are of many sizes: beside those documents are others, of groups that were trained on. For
+models with a pointer.
 
     python -m gfqa.evaluation.calibrate --model FOLDER --questions UNITS [--held SET …] [--memories N] [--around TOKENS]
 """
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--held", nargs="+", default=["squad", "code"], metavar="SET", help="sets with held groups")
     parser.add_argument("--memories", type=int, default=30, metavar="N", help=f"memories of {ASKED} questions each")
     parser.add_argument(
-        "--around", type=int, default=300_000, metavar="TOKENS", help="of other documents, in the largest memory"
+        "--around", type=int, default=0, metavar="TOKENS", help="of other documents, in the largest memory"
     )
     parser.add_argument("--device", default="auto")
     options = parser.parse_args(arguments)

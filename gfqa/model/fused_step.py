@@ -1,7 +1,7 @@
 """The decode step of one token as few fused launches (`gfqa.kernels.decode_step`), on the buffers of a `DecodeStep`.
 
 Seven launches a Finch block, seven a GOLD block over a memory with keys, and eight besides: with D768's 8 and 4 blocks, 92.
-Wide models (`LAUNCH.sums_apart`) have another a GOLD block. A launch that waits for the one before costs a microsecond, what
+Wide models (`WIDE_LAUNCH`) have another a GOLD block. A launch that waits for the one before costs a microsecond, what
 all programs of a launch compute for themselves costs more than that: so there are many small launches (docs/benchmarks.md).
 """
 

@@ -49,7 +49,7 @@ class Launch:
 
 ONE = Launch(registers=128)
 SHORT = 8
-"""Tiles a share below which one share a multiprocessor is as good as two, and ends sooner."""
+"""Tiles a share of one query's scan, below which half as many shares are quicker."""
 ROWS = Launch(tile=64, value_rows=32, per_processor=4)
 MAX_ROWS = 64
 """Query rows of one program; more rows are more programs, each reading the memory again (mostly from L2)."""
@@ -128,7 +128,7 @@ def attend(
     launch = ONE if one else ROWS
     n_tiles = triton.cdiv(S, launch.tile)
     row_blocks = 1 if one else triton.cdiv(B * T, _row_block(B * T))
-    tiles, memory_parts = shares(n_tiles, H * row_blocks, launch.per_processor, q.device)
+    tiles, memory_parts = shares(n_tiles, H * row_blocks, launch.per_processor, q.device, short=SHORT if one else 0)
     own_tiles, own_parts = own_shares(own_keys.shape[2])
     partials = Partials.empty(B * H * T, own_parts + memory_parts, N, q.device)
     scan_own(q, own_keys, own_values, own_length, partials, own_tiles, own_parts)
@@ -152,16 +152,18 @@ def check(q: Tensor, own_keys: Tensor, own_values: Tensor) -> None:
         raise ValueError(f"queries, own keys and own values of shapes {shapes} do not belong together")
 
 
-def shares(n_tiles: int, programs: int, per_processor: int, device: torch.device, beside: int = 0) -> tuple[int, int]:
+def shares(
+    n_tiles: int, programs: int, per_processor: int, device: torch.device, beside: int = 0, short: int = 0
+) -> tuple[int, int]:
     """(tiles a share, shares) of a memory that `programs` programs read side by side; (0, 0) for an empty one.
 
-    beside: shares of something else in the same launch. Half as many shares where they would be shorter than SHORT tiles; at
-    least half of the programs are left for the memory.
+    beside: shares of something else in the same launch, at most half of the programs. short: half as many shares where they
+    would be shorter than so many tiles.
     """
     if n_tiles == 0:
         return 0, 0
     all_programs = per_processor * processors(device)
-    if n_tiles * programs < SHORT * all_programs:
+    if n_tiles * programs < short * all_programs:
         all_programs //= 2
     wanted = max(1, all_programs // programs - beside, all_programs // (2 * programs))
     tiles = triton.cdiv(n_tiles, min(n_tiles, wanted))

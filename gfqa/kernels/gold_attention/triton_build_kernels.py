@@ -13,7 +13,7 @@ Numbers that differ from memory to memory are not specialised: a multiple of 16 
 import triton
 import triton.language as tl
 
-from gfqa.kernels.gold_attention.triton_parts import product
+from gfqa.kernels.wkv6.triton_tiles import product
 
 
 @triton.jit

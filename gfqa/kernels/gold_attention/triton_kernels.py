@@ -13,7 +13,8 @@ Numbers that differ from question to question are not specialised: a multiple of
 import triton
 import triton.language as tl
 
-from gfqa.kernels.gold_attention.triton_parts import LOWEST, digits, leave, product, value_rows
+from gfqa.kernels.gold_attention.triton_parts import LOWEST, digits, leave, value_rows
+from gfqa.kernels.wkv6.triton_tiles import product
 
 
 @triton.jit

@@ -8,7 +8,7 @@ Columns are heads, HEADS at a time; tokens lie sorted by bigram. See `triton_lat
 import triton
 import triton.language as tl
 
-from gfqa.kernels.gold_attention.triton_parts import product
+from gfqa.kernels.wkv6.triton_tiles import product
 
 
 @triton.jit

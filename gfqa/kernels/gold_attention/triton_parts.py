@@ -1,4 +1,4 @@
-"""What the scans of a memory sorted by bigram share: products, digits of a query, values of bigrams, partial results."""
+"""What the scans of a memory sorted by bigram share: digits of a query, values of bigrams, partial results."""
 
 # mypy: ignore-errors
 
@@ -18,16 +18,6 @@ def ask_for(base, n, SIZE: tl.constexpr, ASK: tl.constexpr):
         tl.inline_asm_elementwise(
             "{ prefetch.global.L2 [$1]; mov.u32 $0, 0; }", "=r,l", [place.to(tl.int64)], tl.int32, False, 1
         )
-
-
-@triton.jit
-def product(a, b, DTYPE: tl.constexpr, PRECISION: tl.constexpr):
-    """Matrix product of operands rounded to DTYPE, summed in float32."""
-    a, b = a.to(DTYPE), b.to(DTYPE)
-    if PRECISION == "interpreted":
-        # Triton's interpreter would multiply the bit patterns of bfloat16 operands.
-        return tl.dot(a.to(tl.float32), b.to(tl.float32), input_precision="ieee")
-    return tl.dot(a, b, input_precision=PRECISION)
 
 
 @triton.jit
