@@ -140,6 +140,8 @@ def ask(bench: Any) -> None:
     with tempfile.TemporaryDirectory() as home:
         settings = {"GFQA_HOME": f"{home}/gfqa", "GFQA_CONFIG": os.devnull, "TRITON_CACHE_DIR": f"{home}/triton"}
         environment = {**os.environ, **settings, "PYTHONPATH": os.pathsep.join((str(ROOT), *sys.path))}
+        # Modules are compiled once, as where gfqa is installed.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         device = ("--device", bench.device)
         for name, kernels, command in (
             ("ingest", "0", ("ingest", str(SOURCE), *device)),

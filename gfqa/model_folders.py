@@ -10,7 +10,7 @@ from gfqa.errors import ModelError
 from gfqa.tokenizer import Tokenizer, load_tokenizer
 
 SHIPPED = Path(__file__).parent / "pretrained"
-CONFIG = "config.json"
+CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 """As in gfqa.model.checkpoint, which cannot be imported without torch."""
 
 

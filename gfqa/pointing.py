@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -27,6 +28,10 @@ answers is in the first passage of 19, among the first four of 26, among the fir
 FIRST = 4
 """So many of them are read together first; the others only where none of these is sure."""
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"))
+_NUMBER = re.compile(rb"\d+(?:\.\d+|,\d{3}(?!\d)|:\d\d(?!\d))*")
+"""Numbers, amounts with their thousands apart, times of day, versions. A range of years is two numbers."""
+_REACH = 16
+"""A number is looked for in so many tokens before and after a span."""
 _CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _AMOUNT = re.compile(
     r"\bhow (?:many|much|long|big|large|often|wide|high|far)\b|\b(?:default|limit|at most|at least)\b", re.I
@@ -137,9 +142,10 @@ def looks_at(
     answerable = found.answerable.sigmoid()
     looks = []
     for row, (number, span, chain) in enumerate(zip(numbers, spans, chains, strict=True)):
-        first = int(found.first[row])
-        ids = tuple(chain[first : min(int(found.last[row]) + 1, first + max_tokens)])
-        text = b"".join(map(memory.reader.tokenizer.piece_bytes, ids)).decode("utf-8", "ignore")
+        pieces = [memory.reader.tokenizer.piece_bytes(id) for id in chain]
+        first, end = whole_numbers(pieces, int(found.first[row]), int(found.last[row]) + 1, len(asked) + hidden[row])
+        end = min(end, first + max_tokens)
+        ids, text = tuple(chain[first:end]), b"".join(pieces[first:end]).decode("utf-8", "ignore")
         looks.append(
             Look(
                 number,
@@ -153,6 +159,23 @@ def looks_at(
             )
         )
     return looks
+
+
+def whole_numbers(pieces: Sequence[bytes], first: int, end: int, begins: int) -> tuple[int, int]:
+    """The tokens [first, end) and as many before and after them as it takes to cut no number ("18" of "18:07").
+
+    pieces: the bytes of every token of the chain; begins: the first that may be answered with.
+    """
+    low, high = max(begins, first - _REACH), min(len(pieces), end + _REACH)
+    if not low <= first < end <= high:
+        return first, end
+    ends = [0, *accumulate(len(piece) for piece in pieces[low:high])]
+    for number in _NUMBER.finditer(b"".join(pieces[low:high])):
+        while number.start() < ends[first - low] < number.end():
+            first -= 1
+        while number.start() < ends[end - low] < number.end():
+            end += 1
+    return first, end
 
 
 def _pointed(memory: Memory, asked: int, chains: list[list[int]], begins: list[int]) -> Pointed:

@@ -14,10 +14,22 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in pa
 ENTRY = {"cli", "commands", "console", "entry", "failures", "guard", "quick", "views", "views_caches"}
 USE_CASES = {"ingest", "ask", "caches", "find", "models", "status", "training"}
 SHARED_BY_USE_CASES = {
-    *("model_folders", "shelf", "reader", "prefill", "loaded", "gather", "rates", "memory", "passages", "pointing"),
+    *(
+        "model_folders",
+        "head_start",
+        "shelf",
+        "reader",
+        "prefill",
+        "loaded",
+        "gather",
+        "rates",
+        "memory",
+        "passages",
+        "pointing",
+    ),
 }
 PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
-PRIMITIVES = {"kernels", "errors", "config"}
+PRIMITIVES = {"kernels", "errors", "config", "digest"}
 RANK = {
     **dict.fromkeys(ENTRY, 4),
     "doctor": 3.7,  # tries the others
@@ -36,6 +48,7 @@ RANK = {
 # The memory is built by prefill, both need an opened model, a second look needs a memory: the order among the shared ones.
 SHARED_ORDER = [
     "model_folders",
+    "head_start",
     "shelf",
     "reader",
     "prefill",
@@ -54,6 +67,7 @@ TORCH_FREE = (
     "commands/",
     "guard.py",
     "entry.py",
+    "digest.py",
     "failures.py",
     "quick.py",
     "caches.py",

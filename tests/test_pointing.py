@@ -32,6 +32,7 @@ from gfqa.pointing import (
     point_out,
     trimmed,
     value_question,
+    whole_numbers,
 )
 from gfqa.reader import open_model
 from tests.conftest import make_model
@@ -226,6 +227,38 @@ def test_an_answer_in_the_path_has_the_passage_as_its_place(memory: Memory, monk
     answer = ask(memory, "two line 7")
     assert answer.citations[0].path.startswith(("one", "two"))
     assert answer.citations[0].verified
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "expected"),
+    [
+        ("at 18:07.", "18", "18:07"),
+        ("at 18:07.", "07", "18:07"),
+        ("at 18:07.", "7", "18:07"),
+        ("version 3.11.4 of", "3", "3.11.4"),
+        ("some 1,250,000 people", "250", "1,250,000"),
+        ("in 1998.", "98", "1998"),
+        ("1914-1918", "1914", "1914"),
+        ("from 3, 4 and 5", "3", "3"),
+        ("127.0.0.1:8080", "127.0.0.1", "127.0.0.1"),
+        ("12:345", "12", "12"),
+        ("five of 7", "five", "five"),
+        ("7", "7", "7"),
+        ("a 18:07", "a 1", "a 18:07"),
+    ],
+)
+def test_no_number_is_cut(text: str, span: str, expected: str) -> None:
+    """Tokens of one character and of two; the question's last one is a number that is none of the passage's."""
+    for size in (1, 2):
+        parts = [b"<q>", b"9", *(text[at : at + size].encode() for at in range(0, len(text), size))]
+        at = text.index(span)
+        first, end = 2 + at // size, 2 + -(-(at + len(span)) // size)
+        found = b"".join(parts[slice(*whole_numbers(parts, first, end, 2))]).decode()
+        assert found.strip() == expected if size == 1 else expected in found
+
+
+def test_a_span_outside_of_what_may_be_answered_is_left_alone() -> None:
+    assert whole_numbers([b"1", b"2", b"3"], 0, 1, 1) == (0, 1)
 
 
 @pytest.mark.parametrize(

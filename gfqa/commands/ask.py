@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfqa import quick, views
+from gfqa import head_start, quick, views
 from gfqa.commands import units
 from gfqa.commands.output import Output, output_file, write
 from gfqa.commands.shared import (
@@ -237,6 +237,7 @@ def _opened(
     budget: int | None,
 ) -> Memory:
     """The memory that is asked: of the caches named, or chosen where neither a cache nor a document is given."""
+    head_start.begin(model, device)
     from gfqa import ask as use_case
     from gfqa.shelf import stale
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gfqa import views
+from gfqa import head_start, views
 from gfqa.commands import units
 from gfqa.commands.shared import (
     AsJson,
@@ -90,6 +90,7 @@ def chat(
     names = choose_caches(store, cache or [], Path.cwd())
 
     def of_its_own() -> Chat:
+        head_start.begin(model, device)
         from gfqa import ask as use_case
         from gfqa.chat import Chat
 

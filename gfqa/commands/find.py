@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfqa import views
+from gfqa import head_start, views
 from gfqa.commands.shared import (
     AsJson,
     AsJsonLines,
@@ -104,6 +104,7 @@ def _texts(names: list[str], only: list[str], fast: bool, model: str | None, dev
 
         texts = shelf.open_shelf(tokenizer_of(model), store, names)
         return shelf.only(texts, only) if only else texts
+    head_start.begin(model, device)
     from gfqa.ask import open_memory, open_model, restricted
 
     memory = open_memory(open_model(model, device), store, names)

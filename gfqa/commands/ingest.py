@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfqa import config, views_caches
+from gfqa import config, head_start, views_caches
 from gfqa.commands.shared import AsJson, Device, Model, Quiet, Verbose, standard_input
 from gfqa.console import Console
 from gfqa.errors import NothingToRead, UsageError
@@ -78,6 +78,7 @@ def ingest(
     if piped is not None and not sources and name is None:
         raise UsageError("A document from standard input needs the name of a cache.", hint="Say --name CACHE.")
 
+    head_start.begin(model, device)
     from gfqa import ingest as use_case
 
     reader = use_case.open_model(model, device)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-from gfqa.evaluation.answerer import Answerer, Document
+from gfqa.evaluation.answerer import Answerer, Document, told
 from gfqa.evaluation.scoring import f1, same_code
 from gfqa.evaluation.squad import development_set
 from gfqa.training.questions.synthetic import RELATIONS, insert_at_depth, kv_units, needle
@@ -31,10 +32,13 @@ def needles(
 
     many: the haystack as documents of one paragraph each instead of one long document. new_wording: relations, statements
     and questions in wordings that training never saw. Figures: recall in percent by
-    length, and `cells`, "length@depth" to recall.
+    length, `cells`, "length@depth" to recall, and answers as `told`, by question and needle.
     """
     cells: dict[str, float] = {}
     figures: dict[str, Any] = {}
+    said: dict[str, list[str]] = {}
+    # A long haystack has the same paragraphs many times over.
+    tokens = cache(answerer.tokens)
     n = 0
     for length in lengths:
         row = []
@@ -42,20 +46,31 @@ def needles(
             right = 0
             for trial in range(trials):
                 rng = random.Random(f"{length}:{depth}:{trial}")
-                right += _one(answerer, rng, length, depth, many, new_wording)
+                about, answer = _one(answerer, tokens, rng, length, depth, many, new_wording)
+                said[about] = answer
+                right += answer[1] == "right"
             cells[f"{length}@{depth:.2f}"] = 100 * right / trials
             row.append(100 * right / trials)
             n += trials
         figures[f"recall_{length}"] = sum(row) / len(row)
-    return {**figures, "cells": cells, "n": n}
+    return {**figures, "cells": cells, "n": n, "answers": said}
 
 
-def _one(answerer: Answerer, rng: random.Random, length: int, depth: float, many: bool, new_wording: bool) -> bool:
+def _one(
+    answerer: Answerer,
+    tokens: Callable[[str], int],
+    rng: random.Random,
+    length: int,
+    depth: float,
+    many: bool,
+    new_wording: bool,
+) -> tuple[str, list[str]]:
+    """One needle: what was asked, with the needle and where it is; and what was said to it, as `told`."""
     words = Words(held_out=True)
     key, value = distinct(words.key, rng, 1)[0], words.value(rng)
     relation = rng.choice(split_templates(RELATIONS, new_wording))
     line, qa = needle(rng, key, value, relation, held_out=new_wording, reversed_share=0.0)
-    texts = haystack(answerer.tokens, rng, length)
+    texts = haystack(tokens, rng, length)
     if many:
         at = min(round(depth * len(texts)), len(texts) - 1)
         texts[at] = insert_at_depth(texts[at], line, rng.random())
@@ -63,7 +78,8 @@ def _one(answerer: Answerer, rng: random.Random, length: int, depth: float, many
     else:
         documents = [Document("haystack.txt", insert_at_depth("\n\n".join(texts), line, depth))]
     [answer] = answerer.answer(answerer.read(documents), [qa["q"]])
-    return recalled(answer.text, value)
+    about = f"{qa['q']} ({line}, at {depth:.2f} of {length})"
+    return about, told(answer.text, recalled(answer.text, value), answer.citations, [value])
 
 
 def recalled(answer: str, value: str) -> bool:

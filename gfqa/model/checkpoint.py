@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gfqa import digest
 from gfqa.errors import ModelError
 from gfqa.model.config import ModelConfig, from_reference
 from gfqa.model.language_model import LanguageModel
@@ -156,10 +157,8 @@ def write_atomically(path: Path, write: Any) -> None:
 def model_identity(folder: Path) -> str:
     """SHA-256 over the configuration and the weight file: which model this is, 64 hex digits."""
     config = json.dumps(ModelConfig.load(folder / CONFIG).to_dict(), sort_keys=True)
-    digest = hashlib.sha256(config.encode())
     try:
-        with (folder / WEIGHTS).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        weights = digest.of_file(folder / WEIGHTS)
     except OSError as error:
         raise ModelError(f"Cannot read {folder / WEIGHTS}: {error.strerror}.") from None
-    return digest.hexdigest()
+    return hashlib.sha256(config.encode() + weights).hexdigest()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gfqa.kernels.wkv6 import register_operators
 from gfqa.model.fused_step import Buffers, FusedStep, can_fuse
 from gfqa.model.gold import GoldInputs, GoldTimeMix
 from gfqa.model.language_model import LanguageModel, query_scale
@@ -79,6 +80,7 @@ class DecodeStep:
         self.logits = torch.zeros(config.vocab_size, device=self.device)
         parts: list[Callable[..., Any]] = [_finch_block, _before_attention, _after_attention]
         if compiled:
+            register_operators()
             parts = [torch.compile(part, dynamic=False) for part in parts]
         self._finch_block, self._before_attention, self._after_attention = parts
         self._fused = FusedStep(model, self._shared(), self._attention, self._memory_tokens) if fused else None

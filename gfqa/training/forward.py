@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gfqa.kernels.wkv6 import register_operators
 from gfqa.model.gold import Attend, GoldInputs
 from gfqa.model.key_cache import rounded
 from gfqa.model.language_model import Block, LanguageModel, query_scale
@@ -86,6 +87,8 @@ class Forward:
         self._drop = torch.tensor(dropout, device=device) if dropout else None
         self._no_drop = torch.tensor(0.0, device=device)
         self.flex = flex
+        if compiled:
+            register_operators()
         wrap: Callable[[Any], Any] = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
         self._finch, self._gold, self._loss = wrap(finch_block), wrap(gold_block), wrap(cross_entropy)
         self._pointing, self._mass = wrap(pointing_block), wrap(document_mass)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -186,13 +187,13 @@ def flat(values: list[Any]) -> list[torch.Tensor]:
     return parts
 
 
-@pytest.mark.parametrize("tile", [16384, 256])
+@pytest.mark.parametrize(("tile", "turns"), [(16384, 1), (256, 1), (256, 3)])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("case", CASES)
-def test_agrees(case: str, dtype: torch.dtype, size: tuple[int, int], tile: int, monkeypatch: Any) -> None:
+def test_agrees(case: str, dtype: torch.dtype, size: tuple[int, int], tile: int, turns: int, monkeypatch: Any) -> None:
     """tile: with the small one a program has one row, else several, and the last program some beyond the end."""
-    launch = triton.LAUNCH.reshaped(tile=tile, spread=5)
+    launch = triton.LAUNCH.reshaped(tile=tile, spread=5, turns=turns)
     monkeypatch.setattr(triton, "LAUNCH", replace(launch, sums_apart=size[0] == 48))
     given = CASES[case](Draw(dtype), *size)
     name = NAMES.get(case, case)
@@ -260,3 +261,35 @@ def test_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     assert launches(torch.zeros(1)) is reference
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert launches(torch.zeros(1)) is triton
+
+
+class Driver:
+    """A library that says its version, and whether it failed."""
+
+    def __init__(self, version: int, failed: int) -> None:
+        self.version, self.failed = version, failed
+
+    def cuDriverGetVersion(self, where: Any) -> int:
+        where._obj.value = self.version
+        return self.failed
+
+
+def test_launches_begin_early_where_the_driver_captures_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    device = torch.device("cuda", 0)
+
+    def early(open_library: Any) -> bool:
+        monkeypatch.setattr(ctypes, "CDLL", open_library)
+        return bool(triton.begins_early.__wrapped__(device))
+
+    def missing(name: str) -> Any:
+        raise OSError(name)
+
+    assert early(lambda name: Driver(12040, 0))
+    assert not early(lambda name: Driver(12020, 0))
+    assert not early(lambda name: Driver(12040, 3))
+    assert not early(lambda name: object())
+    assert not early(missing)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
+    assert not early(lambda name: Driver(12040, 0))
+    assert not triton.begins_early.__wrapped__(torch.device("cpu"))

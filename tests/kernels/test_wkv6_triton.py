@@ -14,7 +14,7 @@ if not torch.cuda.is_available():
 pytest.importorskip("triton")
 
 from gfqa.kernels.testing import relative_error
-from gfqa.kernels.wkv6 import wkv6
+from gfqa.kernels.wkv6 import register_operators, wkv6
 from tests.kernels.wkv6_cases import DECAYS, errors, make_case, results
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -111,5 +111,6 @@ def test_agrees_at_full_size(dtype: torch.dtype, floor: float | None) -> None:
 def test_compiles() -> None:
     case = make_case((1, 200, 2, 64), device="cuda")
     arguments = [case[name] for name in ("r", "k", "v", "log_decay")]
+    register_operators()
     compiled = torch.compile(lambda *x: wkv6(*x, floor=-1.0), fullgraph=True)
     assert relative_error(compiled(*arguments)[0], wkv6(*arguments, backend="reference")[0]) < 1e-5  # type: ignore[arg-type]

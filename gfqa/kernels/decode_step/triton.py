@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,12 +27,13 @@ class Shape:
     """How the rows of a kind of product are spread.
 
     tile: numbers of a program's rows at most; warps: of a program; spread: programs wanted, so that short matrices fill the
-    chip too.
+    chip too; turns: tiles of a program, one after the other, where a kernel has that.
     """
 
     tile: int = 16384
     warps: int = 4
     spread: int = 128
+    turns: int = 1
 
 
 @dataclass
@@ -51,6 +53,7 @@ class Launch:
     values: Shape = Shape(tile=8192, warps=2)
     gathered: Shape = Shape(tile=32768, warps=8, spread=96)
     output: Shape = Shape(warps=8)
+    logits: Shape = Shape()
     early: bool = True
     ahead: bool = True
     soon: int = 1
@@ -68,9 +71,10 @@ WIDE = 1024
 LAUNCH = Launch()
 WIDE_LAUNCH = Launch(
     low=Shape(spread=40),
+    products=Shape(tile=8192, turns=4),
     project=Shape(warps=8),
-    keys=Shape(tile=8192),
-    values=Shape(tile=8192, warps=8),
+    keys=Shape(tile=8192, turns=8),
+    values=Shape(tile=8192, warps=8, turns=2),
     sums_apart=True,
 )
 """For models of width WIDE and more."""
@@ -95,12 +99,14 @@ def finch_products(x, shift, norm, mix, w1, mixes, w2, matrices, order, z, out):
     c, a = len(x), len(matrices[4])
     b = 0 if matrices[5] is None else len(matrices[5])
     mixed = _mixed(x, shift, norm, mix, w1, mixes, w2, z)
-    rows = _rows(4 * c, c, launch_of(c).products)
-    grid = 4 * triton.cdiv(c, rows) + triton.cdiv(a, rows) + triton.cdiv(b, rows)
+    shape = launch_of(c).products
+    rows = _rows(4 * c, c, shape)
+    grid = sum(triton.cdiv(n, rows * shape.turns) for n in (c, c, c, c, a, b))
     last = matrices[4] if matrices[5] is None else matrices[5]
     _run(
         finch.finch_products_kernel, (grid,), x, mixed, *matrices[:5], last, out, a, b, MIX_R=order[0], MIX_K=order[1],
-        MIX_V=order[2], MIX_F=order[3], MIX_A=order[4], C=c, COLS=_cols(c), ROWS=rows, shape=launch_of(c).products,
+        MIX_V=order[2], MIX_F=order[3], MIX_A=order[4], C=c, COLS=_cols(c), ROWS=rows, TURNS=shape.turns,
+        shape=shape,
     )  # fmt: skip
 
 
@@ -142,18 +148,19 @@ def channel_keys(x, shares, shift, norm, mixes, matrices, middle, z, hidden, gat
     shape = launch.keys if ready else launch.gathered
     rows = _rows(f + c, c, shape)
     _run(
-        kernels.channel_keys_kernel, (triton.cdiv(f, rows) + triton.cdiv(c, rows),), x, x, parts, stats, *of_norm, shift,
-        weight, bias, *mixes, *matrices, middle, z, hidden, gate, output_eps, eps, F=f, COLS=_cols(c), ROWS=rows,
-        READY=ready, shape=shape, **output,
+        kernels.channel_keys_kernel, (sum(triton.cdiv(n, rows * shape.turns) for n in (f, c)),), x, x, parts, stats, *of_norm,
+        shift, weight, bias, *mixes, *matrices, middle, z, hidden, gate, output_eps, eps, F=f, COLS=_cols(c), ROWS=rows,
+        TURNS=shape.turns, READY=ready, shape=shape, **output,
     )  # fmt: skip
 
 
 def channel_values(hidden, gate, w, middle, z, x, shift):
     """See `reference.channel_values`."""
     c, f = w.shape
-    rows = _rows(c, f, launch_of(c).values)
-    _run(kernels.channel_values_kernel, (triton.cdiv(c, rows),), x, hidden, gate, w, middle, z, x, shift,
-         C=c, F=f, COLS=_cols(f), ROWS=rows, shape=launch_of(c).values)  # fmt: skip
+    shape = launch_of(c).values
+    rows = _rows(c, f, shape)
+    _run(kernels.channel_values_kernel, (triton.cdiv(c, rows * shape.turns),), x, hidden, gate, w, middle, z, x, shift,
+         C=c, F=f, COLS=_cols(f), ROWS=rows, TURNS=shape.turns, shape=shape)  # fmt: skip
 
 
 def cache_key(x, e, o, o_before, matrices, mixes, w1, compressed, length, raw, low):
@@ -267,10 +274,10 @@ def gold_output(partials, gain, w, z, shift, parts, stats, totals):
 def logits(x, norm, w, out):
     """See `reference.logits`."""
     weight, bias, eps = norm
-    c, v = len(x), len(out)
-    rows = _rows(v, c)
-    _run(kernels.logits_kernel, (triton.cdiv(v, rows),), x, x, weight, bias, w, out, eps, v,
-         C=c, COLS=_cols(c), ROWS=rows)  # fmt: skip
+    c, v, shape = len(x), len(out), launch_of(len(x)).logits
+    rows = _rows(v, c, shape)
+    _run(kernels.logits_kernel, (triton.cdiv(v, rows * shape.turns),), x, x, weight, bias, w, out, eps, v,
+         C=c, COLS=_cols(c), ROWS=rows, TURNS=shape.turns, shape=shape)  # fmt: skip
 
 
 def _mixed(x, shift, norm, mix, w1, mixes, w2, z):
@@ -307,7 +314,20 @@ def begins_early(device):
     """Whether a device can start a launch before the one ahead has ended, in a graph too: NVIDIA's from Hopper on."""
     if device.type != "cuda" or torch.version.hip is not None or torch.cuda.get_device_capability(device) < (9, 0):
         return False
-    return torch._C._cuda_getDriverVersion() >= EARLY_DRIVER
+    return driver_version() >= EARLY_DRIVER
+
+
+def driver_version():
+    """CUDA's driver: 1000 times its major plus 10 times its minor version; 0 where it does not say.
+
+    Asked of the driver itself: torch has no public way to.
+    """
+    version = ctypes.c_int()
+    try:
+        failed = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return 0
+    return 0 if failed else version.value
 
 
 def _or(tensor, other):
@@ -328,5 +348,5 @@ def _cols(n):
 def _rows(n_rows, n_columns, shape=None):
     """Rows of a program: few enough for its tile and for `spread` programs, a power of two."""
     shape, width = shape or Shape(), _cols(n_columns)
-    wanted = min(n_rows // shape.spread, shape.tile // (triton.cdiv(n_columns, width) * width))
+    wanted = min(n_rows // (shape.spread * shape.turns), shape.tile // (triton.cdiv(n_columns, width) * width))
     return 1 << (max(1, wanted).bit_length() - 1)

@@ -12,6 +12,7 @@ from gfqa.kernels.decode_step.triton_kernels import (
     begin,
     between,
     columns,
+    following,
     keep,
     matrix,
     normed,
@@ -59,11 +60,11 @@ def mixed_kernel(
 def finch_products_kernel(
     mixed, w_r, w_k, w_v, w_f, w_a, w_b, out, rows_a, rows_b,
     MIX_R: tl.constexpr, MIX_K: tl.constexpr, MIX_V: tl.constexpr, MIX_F: tl.constexpr, MIX_A: tl.constexpr,
-    C: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr,
+    C: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr, TURNS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """The last of `reference.finch_products`. Programs: C / ROWS for each of r, k, v and the fourth, then those of a and b."""
-    blocks: tl.constexpr = (C + ROWS - 1) // ROWS
-    blocks_a = tl.cdiv(rows_a, ROWS)
+    """The last of `reference.finch_products`. Programs: those of r, k, v and the fourth, [C] each, then those of a and b."""
+    blocks: tl.constexpr = (C + ROWS * TURNS - 1) // (ROWS * TURNS)
+    blocks_a = tl.cdiv(rows_a, ROWS * TURNS)
     number = tl.program_id(0)
     group = tl.minimum(number // blocks, 4)
     first, limit, offset = number - group * blocks, C, group * C
@@ -78,12 +79,17 @@ def finch_products_kernel(
         base, which, limit = w_a, MIX_A, rows_a
         if first >= blocks_a:
             base, which, limit, offset, first = w_b, MIX_F, rows_b, 4 * C + rows_a, first - blocks_a
-    row = first * ROWS + tl.arange(0, ROWS)
+    row = first * (ROWS * TURNS) + tl.arange(0, ROWS)
     tiles = matrix(base, row, limit, C, C, COLS)
     begin(EARLY)
-    found = times(tiles, columns(mixed + which * C, C, COLS))
-    found = tl.where(group == 4, tanh(found), found)
-    tl.store(out + offset + row, found, mask=row < limit)
+    now = columns(mixed + which * C, C, COLS)
+    ahead = following(tiles, base, row, 1, limit, C, C, COLS, ROWS, TURNS)
+    for turn in tl.static_range(TURNS):
+        found, at = times(tiles, now), row + turn * ROWS
+        tiles = ahead
+        ahead = following(tiles, base, row, turn + 2, limit, C, C, COLS, ROWS, TURNS)
+        found = tl.where(group == 4, tanh(found), found)
+        tl.store(out + offset + at, found, mask=at < limit)
 
 
 @triton.jit

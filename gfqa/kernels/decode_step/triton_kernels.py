@@ -7,6 +7,8 @@ that a width of three times 256 is not computed as 1,024.
 Each kernel loads its weights first, into registers, and what an earlier token left; only then it waits for the launch before
 it (`begin`): with EARLY it is started while that one still runs. A step's first launch waits for everything.
 What that launch wrote is read before anything is added up: the compiler moves no load over a barrier.
+Large matrices are read by programs that take several tiles of ROWS rows, one after the other (TURNS): the next tile's loads
+are on their way while one is multiplied, and a norm is made once for all of them.
 """
 
 # mypy: ignore-errors
@@ -59,6 +61,18 @@ def matrix(base, row, n_rows, C: tl.constexpr, stride: tl.constexpr, COLS: tl.co
             part = tl.load(place, mask=known & (column < C)[None, :], other=0.0)
         found = found + (part,)
     return found
+
+
+@triton.jit
+def following(
+    tiles, base, row, turn: tl.constexpr, n_rows, C: tl.constexpr, stride: tl.constexpr, COLS: tl.constexpr,
+    ROWS: tl.constexpr, TURNS: tl.constexpr,
+):  # fmt: skip
+    """The tile of a turn whose first one began at row, to be asked for before it is needed; after the last one, any tile."""
+    if turn < TURNS:
+        return matrix(base, row + turn * ROWS, n_rows, C, stride, COLS)
+    else:
+        return tiles
 
 
 @triton.jit
@@ -216,15 +230,15 @@ def gather_kernel(
 def channel_keys_kernel(
     x, parts, stats, of_gain, of_bias, shift, weight, bias, mix_k, mix_r, w_k, w_r, middle, z, hidden, gate,
     output_eps, eps, C: tl.constexpr, F: tl.constexpr, HEADS: tl.constexpr, HEAD_BLOCK: tl.constexpr,
-    COLS: tl.constexpr, ROWS: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
+    COLS: tl.constexpr, ROWS: tl.constexpr, TURNS: tl.constexpr, READY: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
-    """See `reference.channel_keys`. Programs: F / ROWS for keys, C / ROWS for the gate. READY: middle is there."""
-    blocks: tl.constexpr = (F + ROWS - 1) // ROWS
+    """See `reference.channel_keys`. Programs: those of the keys [F], then of the gate [C]. READY: middle is there."""
+    blocks: tl.constexpr = (F + ROWS * TURNS - 1) // (ROWS * TURNS)
     number = tl.program_id(0)
     base, mix, limit, first = w_k, mix_k, F, number
     if number >= blocks:
         base, mix, limit, first = w_r, mix_r, C, number - blocks
-    row = first * ROWS + tl.arange(0, ROWS)
+    row = first * (ROWS * TURNS) + tl.arange(0, ROWS)
     tiles, share = matrix(base, row, limit, C, C, COLS), columns(mix, C, COLS)
     gain, offset = columns(weight, C, COLS), columns(bias, C, COLS)
     before = columns(shift, C, COLS)
@@ -235,41 +249,60 @@ def channel_keys_kernel(
         now = gathered(x, parts, stats, of_gain, of_bias, output_eps, 0, C, C, HEADS, HEAD_BLOCK, COLS)
         if number == 0:
             keep(middle, now, C, COLS)
+    ahead = following(tiles, base, row, 1, limit, C, C, COLS, ROWS, TURNS)
     now = normed(now, gain, offset, eps, C, COLS)
-    found = times(tiles, between(now, before, share))
+    mixed = between(now, before, share)
     if number == 0:
         keep(z, now, C, COLS)
-    if number >= blocks:
-        tl.store(gate + row, tl.sigmoid(found), mask=row < limit)
-    else:
-        found = tl.maximum(found, 0.0)
-        tl.store(hidden + row, found * found, mask=row < limit)
+    for turn in tl.static_range(TURNS):
+        found, at = times(tiles, mixed), row + turn * ROWS
+        tiles = ahead
+        ahead = following(tiles, base, row, turn + 2, limit, C, C, COLS, ROWS, TURNS)
+        if number >= blocks:
+            tl.store(gate + at, tl.sigmoid(found), mask=at < limit)
+        else:
+            found = tl.maximum(found, 0.0)
+            tl.store(hidden + at, found * found, mask=at < limit)
 
 
 @triton.jit
 def channel_values_kernel(
     hidden, gate, w, middle, z, x, shift, C: tl.constexpr, F: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr,
-    EARLY: tl.constexpr,
+    TURNS: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
     """See `reference.channel_values`."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    inside = row < C
+    row = tl.program_id(0) * (ROWS * TURNS) + tl.arange(0, ROWS)
     tiles = matrix(w, row, C, F, F, COLS)
     begin(EARLY)
-    whole, share = columns(hidden, F, COLS), tl.load(gate + row, mask=inside, other=0.0)
-    now, moved = tl.load(middle + row, mask=inside), tl.load(z + row, mask=inside)
-    tl.store(x + row, now + times(tiles, whole) * share, mask=inside)
-    tl.store(shift + row, moved, mask=inside)
+    whole = columns(hidden, F, COLS)
+    ahead = following(tiles, w, row, 1, C, F, F, COLS, ROWS, TURNS)
+    for turn in tl.static_range(TURNS):
+        at = row + turn * ROWS
+        inside = at < C
+        now, moved = tl.load(middle + at, mask=inside), tl.load(z + at, mask=inside)
+        share = tl.load(gate + at, mask=inside, other=0.0)
+        found = now + times(tiles, whole) * share
+        tiles = ahead
+        ahead = following(tiles, w, row, turn + 2, C, F, F, COLS, ROWS, TURNS)
+        tl.store(x + at, found, mask=inside)
+        tl.store(shift + at, moved, mask=inside)
 
 
 @triton.jit
 def logits_kernel(
-    x, weight, bias, w, logits, eps, V, C: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr, EARLY: tl.constexpr
-):
+    x, weight, bias, w, logits, eps, V, C: tl.constexpr, COLS: tl.constexpr, ROWS: tl.constexpr, TURNS: tl.constexpr,
+    EARLY: tl.constexpr,
+):  # fmt: skip
     """See `reference.logits`."""
-    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    row = tl.program_id(0) * (ROWS * TURNS) + tl.arange(0, ROWS)
     tiles = matrix(w, row, V, C, C, COLS)
     gain, offset = columns(weight, C, COLS), columns(bias, C, COLS)
     begin(EARLY)
-    found = times(tiles, normed(columns(x, C, COLS), gain, offset, eps, C, COLS))
-    tl.store(logits + row, found, mask=row < V)
+    now = columns(x, C, COLS)
+    ahead = following(tiles, w, row, 1, V, C, C, COLS, ROWS, TURNS)
+    now = normed(now, gain, offset, eps, C, COLS)
+    for turn in tl.static_range(TURNS):
+        found, at = times(tiles, now), row + turn * ROWS
+        tiles = ahead
+        ahead = following(tiles, w, row, turn + 2, V, C, C, COLS, ROWS, TURNS)
+        tl.store(logits + at, found, mask=at < V)

@@ -6,6 +6,8 @@ the GPU form. `wkv6` picks: CUDA tensors go to Triton, others to the chunked for
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor
 
@@ -92,3 +94,9 @@ def finch_wkv(
     if scale_keys:
         k = scaled_keys(k, decays)
     return wkv6(r, k, v, decays, u, state, starts=starts, floor=floor, backend=backend)
+
+
+def register_operators() -> None:
+    """Have torch know the operators of the Triton form: before a model that calls them is compiled. Nothing without Triton."""
+    with contextlib.suppress(ImportError):
+        from gfqa.kernels.wkv6 import triton_ops  # noqa: F401

@@ -1,9 +1,8 @@
-"""The WKV recurrence on a GPU: launches of the Triton kernels as opaque operators, forward, backward and without gradients.
+"""The WKV recurrence on a GPU: launches of the Triton kernels, forward, backward and without gradients.
 
 Forward: what every span of chunks adds to the state (all spans at once), a scan of the state over spans, the outputs (all
 spans at once); see `triton_read`. For backward the states before each chunk of 64 tokens are kept, in the type of the inputs:
-they are operands of matrix products in that type. torch.compile sees `gfqa::wkv6_forward`, `gfqa::wkv6_backward` and
-`gfqa::wkv6_read`.
+they are operands of matrix products in that type. Autograd and torch.compile see them as operators, `triton_ops`.
 """
 
 from __future__ import annotations
@@ -68,6 +67,8 @@ def wkv6(
     if r.shape[1] == 0:
         return _nothing(v, state)
     bounded = _is_bounded(floor)
+    if not torch.compiler.is_compiling():
+        from gfqa.kernels.wkv6 import triton_ops  # noqa: F401 (registers; a tenth of a second that only training needs)
     y, last, _ = torch.ops.gfqa.wkv6_forward(
         r.to(v.dtype), k.to(v.dtype), v, log_decay.float(), _float(u), _float(state), _flags(starts), bounded
     )
@@ -97,52 +98,18 @@ def _read(r, k, v, decays, bias, u, state, starts, kind, scale, floor):
     if r.shape[1] == 0:
         return _nothing(v, state)
     # A call of a custom operation imports torch._dynamo, which takes seconds: only a compiled model needs one.
-    read = torch.ops.gfqa.wkv6_read if torch.compiler.is_compiling() else _launch_read
+    read = torch.ops.gfqa.wkv6_read if torch.compiler.is_compiling() else launch_read
     return read(
         r.to(v.dtype), k.to(v.dtype), v, decays, _float(bias), _float(u), _float(state), _flags(starts),
         kind, scale, -1.0 if floor is None else floor, _is_bounded(floor),
     )  # fmt: skip
 
 
-def _launch_read(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded):
-    return _launch(r, k, v, decays, bias, u, state, starts, None, kind, scale, floor, bounded)
+def launch_read(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded):
+    return launch(r, k, v, decays, bias, u, state, starts, None, kind, scale, floor, bounded)
 
 
-@torch.library.custom_op(
-    "gfqa::wkv6_read",
-    mutates_args=(),
-    schema="(Tensor r, Tensor k, Tensor v, Tensor decays, Tensor? bias, Tensor? u, Tensor? state, Tensor? starts,"
-    " str kind, bool scale, float floor, bool bounded) -> (Tensor, Tensor)",
-)
-def _read_op(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded):
-    return _launch_read(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded)
-
-
-@_read_op.register_fake
-def _read_shapes(r, k, v, decays, bias, u, state, starts, kind, scale, floor, bounded):
-    return _outputs(v)
-
-
-@torch.library.custom_op(
-    "gfqa::wkv6_forward",
-    mutates_args=(),
-    schema="(Tensor r, Tensor k, Tensor v, Tensor log_decay, Tensor? u, Tensor? state, Tensor? starts, bool bounded)"
-    " -> (Tensor, Tensor, Tensor)",
-)
-def _forward(r, k, v, log_decay, u, state, starts, bounded):
-    """(y, last state, states before each chunk [B, chunks, H, N, N])."""
-    _, _, before = _forward_shapes(r, k, v, log_decay, u, state, starts, bounded)
-    return *_launch(r, k, v, log_decay, None, u, state, starts, before, "log", False, -1.0, bounded), before
-
-
-@_forward.register_fake
-def _forward_shapes(r, k, v, log_decay, u, state, starts, bounded):
-    B, T, H, N = r.shape
-    before = torch.empty((B, -(-T // CHUNK), H, N, N), dtype=v.dtype, device=v.device)
-    return *_outputs(v), before
-
-
-def _launch(r, k, v, decays, bias, u, state, starts, kept, kind, scale, floor, bounded):
+def launch(r, k, v, decays, bias, u, state, starts, kept, kind, scale, floor, bounded):
     """The forward kernels: (y, last state); the states before each chunk go into `kept` where there is one."""
     r, k, v, decays = (x.contiguous() for x in (r, k, v, decays))
     B, T, H, N = r.shape
@@ -150,7 +117,7 @@ def _launch(r, k, v, decays, bias, u, state, starts, kept, kind, scale, floor, b
     output = _settings(("bounded" if bounded else "any") + ("_output" if kept is None else "_training"), N)
     span = _span(T, B * H, _multiprocessors(r.device))
     spans = -(-T // (span * CHUNK))
-    y, last = _outputs(v)
+    y, last = outputs(v)
     before = state if state is None else state.contiguous()
     shift = math.log(-floor)
     flags = 0 if starts is None else starts.shape[1]
@@ -173,17 +140,11 @@ def _launch(r, k, v, decays, bias, u, state, starts, kept, kind, scale, floor, b
     return y, last
 
 
-@torch.library.custom_op(
-    "gfqa::wkv6_backward",
-    mutates_args=(),
-    schema="(Tensor r, Tensor k, Tensor v, Tensor log_decay, Tensor? u, Tensor? starts, Tensor before,"
-    " Tensor dy, Tensor? dlast, bool bounded) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
-)
-def _backward(r, k, v, log_decay, u, starts, before, dy, dlast, bounded):
+def launch_backward(r, k, v, log_decay, u, starts, before, dy, dlast, bounded):
     """Gradients of r, k, v, log_decay, of u per chunk [B, chunks, H, N] (of size 0 without u), and of the state."""
     r, k, v, log_decay, dy = (x.contiguous() for x in (r, k, v, log_decay, dy))
     T, H, N = r.shape[1:]
-    shapes = _backward_shapes(r, k, v, log_decay, u, starts, before, dy, dlast, bounded)
+    shapes = gradients_of(r, k, v, log_decay, u, before)
     dr, dk, dv, dlog_decay, du, dstate = shapes
     added = torch.empty_like(before, dtype=torch.float32)
     total = torch.empty(before.shape[:-1], dtype=torch.float32, device=r.device)
@@ -204,32 +165,12 @@ def _backward(r, k, v, log_decay, u, starts, before, dy, dlast, bounded):
     return shapes
 
 
-@_backward.register_fake
-def _backward_shapes(r, k, v, log_decay, u, starts, before, dy, dlast, bounded):
+def gradients_of(r, k, v, log_decay, u, before):
+    """Room for the gradients of r, k, v, log_decay, of u per chunk, and of the state."""
     B, chunks, H, N, _ = before.shape
     same = [torch.empty(r.shape, dtype=x.dtype, device=x.device) for x in (r, k, v, log_decay)]
     du = torch.empty((B, chunks, H, N) if u is not None else (0,), dtype=torch.float32, device=r.device)
     return *same, du, torch.empty((B, H, N, N), dtype=torch.float32, device=r.device)
-
-
-def _save(ctx, inputs, output):
-    r, k, v, log_decay, u, state, starts, bounded = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(r, k, v, log_decay, u, starts, output[2])
-    ctx.has_state, ctx.bounded = state is not None, bounded
-
-
-def _differentiate(ctx, dy, dlast, _dbefore):
-    r, k, v, log_decay, u, starts, before = ctx.saved_tensors
-    dy = torch.zeros_like(v) if dy is None else dy.to(v.dtype)
-    dr, dk, dv, dlog_decay, du, dstate = torch.ops.gfqa.wkv6_backward(
-        r, k, v, log_decay, u, starts, before, dy, dlast, ctx.bounded
-    )
-    du = None if u is None else du.sum((0, 1))
-    return dr, dk, dv, dlog_decay, du, dstate if ctx.has_state else None, None, None
-
-
-_forward.register_autograd(_differentiate, setup_context=_save)
 
 
 def _scan(added, total, first, carried, last, *, backward):
@@ -262,7 +203,7 @@ def _multiprocessors(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 2
 
 
-def _outputs(v):
+def outputs(v):
     B, T, H, N = v.shape
     last = torch.empty((B, H, N, N), dtype=torch.float32, device=v.device)
     return torch.empty((B, T, H, N), dtype=v.dtype, device=v.device), last
