@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -39,8 +38,7 @@ def path() -> Path:
     return Path(folder) / "config.toml"
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(NamedTuple):
     """A setting: its type, what it is without any file, its bounds where it is a number, and where only some texts will do
     an expression for them and how to name them.
 

@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
@@ -386,6 +385,8 @@ def _folded(line: str, stream: TextIO) -> str:
     columns = _columns(stream)
     if columns is None or len(line) <= columns:
         return line
+    import textwrap  # Seldom needed.
+
     margin = line[: len(line) - len(line.lstrip(" "))]
     parts = textwrap.wrap(
         line.lstrip(" "),

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -95,6 +94,8 @@ def _unexpected(error: Exception) -> Failure:
     name = type(error).__name__
     if name == "OutOfMemoryError" or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
         return Failure(6, "There is not enough memory for this model and cache.", "Try --device cpu, or fewer caches.")
+    import traceback  # Seldom needed.
+
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return Failure(1, f"This is a bug in gfqa: {name}{place}.", "GFQA_DEBUG=1 shows the traceback.")

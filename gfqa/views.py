@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,6 +140,8 @@ def _quote(console: Console, quote: str) -> None:
         line = neutralise(raw.removesuffix("\r")).expandtabs(4)
         parts = [line]
         if console.width is not None and len(INDENT) + len(line) > console.width:
+            import textwrap  # Seldom needed.
+
             room = max(20, console.width - len(INDENT))
             # The indentation of code is kept, the space at which a line is folded is not.
             own = line[: len(line) - len(line.lstrip())]

@@ -6,7 +6,6 @@ of, need not be imported to show one.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,8 @@ _OBJECT = "@"
 
 def to_wire(value: Any) -> Any:
     """JSON of a frozen dataclass with its fields and properties, all the way down; tuples become lists."""
+    import dataclasses  # Only the server makes these; a client that shows one must be quick.
+
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
         names += [name for name, member in vars(type(value)).items() if isinstance(member, property)]

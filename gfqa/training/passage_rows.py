@@ -19,19 +19,23 @@ from gfqa.errors import UsageError
 from gfqa.tokenizer import Tokenizer
 from gfqa.training.asking import some_of
 from gfqa.training.pool import Maker, Pool, Unit
-from gfqa.training.questions.places import TokenPlaces, clue_words, mention, occurrences
+from gfqa.training.questions.places import TokenPlaces, occurrences
 from gfqa.training.questions.units import PROSE_KINDS, Question
 
 Row = dict[str, np.ndarray]
 Vary = Callable[[str, random.Random], str]
 Span = tuple[int, int]
+Pieces = tuple[np.ndarray, np.ndarray]
+"""Tokens uint16 [n], and what each weighs, float32."""
 LONGEST = 64
 """Tokens of an answer at most (`model.pointer.LONGEST`)."""
 OCCURRENCES = 2000
 """Places of an answer's words that are looked at: a short number may stand anywhere in a table."""
 _NAMED = re.compile(r"\b(?:[A-Z][\w'-]+(?: [A-Z][\w'-]+)*|\d[\d,.]*\d|\d)")
-RIVALS = 6
-"""Documents of the same group from which a wrong passage is taken."""
+RIVALS = 24
+"""Documents of the same group that are searched for a wrong passage."""
+STEPS = 4
+"""Passages to be chosen from begin this often in the width of one."""
 TRIES = 1000
 """Draws for one row."""
 
@@ -50,8 +54,8 @@ class PassageShape:
     unanswerable: float = 0.4
     elsewhere: float = 0.25
     """Of those without an answer: another part of the answering document."""
-    near: float = 0.6
-    """Of those: another document of the same article or repository, one that has the question's words if there is one."""
+    near: float = 0.7
+    """Of those: another document of the same article or repository, the one of a few that has most of the question's words."""
     swapped: float = 0.25
     """Of questions about prose that are to have no answer: those asked of their own passage, with a name or a number in the
     question that belongs to another document of the article."""
@@ -153,28 +157,74 @@ def _window(unit: Unit, at: int, width: int, rng: random.Random) -> Span:
 def _wrong(
     pool: Pool, unit: Unit, qa: Question, answer: Answer, beside: list[Unit], shape: PassageShape, rng: random.Random
 ) -> tuple[Unit, Span] | None:
-    """A passage that does not answer, as far as words can tell."""
-    draw, words = rng.random(), clue_words(qa)
-    if draw < shape.elsewhere and len(unit.ids) > 2 * shape.passage:
-        window = _window(unit, rng.randrange(unit.header, len(unit.ids)), shape.passage, rng)
-        inside = unit.tokenizer.decode(unit.ids[slice(*window)].tolist())
-        if answer.first >= unit.header and not any(said in inside for said in qa["a"]):
-            return unit, window
-    if draw < shape.elsewhere + shape.near:
-        users = [pool.unit(number) for number in rng.sample(qa["users"], 1)] if qa.get("users") else []
-        others = users or [other for other in beside if other is not unit]
-        others = others or [pool.neighbour(unit, rng) for _ in range(RIVALS)]
-    else:
-        others = [pool.seed(rng)]
-    others = [other for other in others if other.key != unit.key and not _says(other, qa)]
+    """A passage that does not answer, as far as words can tell: one that a search for the question would bring up, often."""
+    draw, wanted = rng.random(), _pieces(unit.tokenizer, qa["q"])
+    near = draw < shape.elsewhere + shape.near
+    others: list[Unit] = []
+    if near and draw >= shape.elsewhere:
+        others = [pool.unit(number) for number in rng.sample(qa["users"], 1)] if qa.get("users") else []
+        others = others or [other for other in beside if other is not unit]
+        numbers = [] if others else pool.beside(unit, RIVALS, rng)
+        others = others or ([pool.unit(_nearest(pool, numbers, wanted))] if numbers else [])
+    if near and not others and (window := _elsewhere(unit, qa, answer, wanted, shape.passage, rng)):
+        return unit, window
+    others = [other for other in others or [pool.seed(rng)] if other.key != unit.key and not _says(other, qa)]
     if not others:
         return None
-    # As a search would: the one with most of the question's words, where the rarest of them stands.
-    asked = {*words, *re.findall(r"\w{4,}", qa["q"].lower())}
-    other = max(others, key=lambda other: sum(word in other.text.lower() for word in asked))
-    at = mention(other.text, words)
-    token = other.places.token(at) if at >= 0 else rng.randrange(other.header, max(len(other.ids), other.header + 1))
-    return other, _window(other, token, shape.passage, rng)
+    other = others[_best([other.ids for other in others], wanted)]
+    window = _window(other, _densest(other, wanted, shape.passage, rng), shape.passage, rng)
+    # The same name with the same value elsewhere is an answer too; and where no name is asked about, the value is enough.
+    inside = _text(other, window)
+    answers = any(said in inside for said in qa["a"]) and all(name in inside for name in qa.get("names") or ())
+    return None if answers else (other, window)
+
+
+def _elsewhere(unit: Unit, qa: Question, answer: Answer, wanted: Pieces, width: int, rng: random.Random) -> Span | None:
+    """Another part of the answering document, half of the time the one with most of the question's words in this draw."""
+    if len(unit.ids) <= 2 * width or answer.first < unit.header:
+        return None
+    at = rng.randrange(unit.header, len(unit.ids)) if rng.random() < 0.5 else _densest(unit, wanted, width, rng)
+    window = _window(unit, at, width, rng)
+    return None if any(said in _text(unit, window) for said in qa["a"]) else window
+
+
+def _text(unit: Unit, window: Span) -> str:
+    return unit.tokenizer.decode(unit.ids[slice(*window)].tolist())
+
+
+def _pieces(tokenizer: Tokenizer, question: str) -> Pieces:
+    """The pieces of a question's longer words, as they are written after a space and after anything else."""
+    words = re.findall(r"\w{3,}", question)
+    ids = {id for word in words for form in (word, " " + word, " " + word.lower()) for id in tokenizer.encode(form)}
+    sizes = {id: len(tokenizer.piece_bytes(id).strip()) for id in ids}
+    # Long pieces are rare ones.
+    chosen = sorted(id for id, size in sizes.items() if size >= 3)
+    return np.array(chosen, dtype=np.uint16), np.array([sizes[id] for id in chosen], dtype=np.float32)
+
+
+def _best(texts: list[np.ndarray], wanted: Pieces) -> int:
+    """The number of the text that has most of these pieces."""
+    ids, weights = wanted
+    return max(range(len(texts)), key=lambda number: float(weights @ np.isin(ids, texts[number])))
+
+
+def _nearest(pool: Pool, numbers: list[int], wanted: Pieces) -> int:
+    return numbers[_best([pool.files.tokens(number) for number in numbers], wanted)]
+
+
+def _densest(unit: Unit, wanted: Pieces, width: int, rng: random.Random) -> int:
+    """A token in the middle of where most of these pieces stand within `width` tokens; any one where none does."""
+    body = unit.ids[unit.header :]
+    starts = np.arange(0, max(1, len(body) - width // 2), max(1, width // STEPS))
+    ends = np.minimum(starts + width, len(body))
+    found = np.zeros(len(starts), dtype=np.float32)
+    for id, weight in zip(*wanted, strict=True):
+        before = np.concatenate(([0], np.cumsum(body == id)))
+        found += weight * (before[ends] > before[starts])
+    if not found.any():
+        return rng.randrange(unit.header, max(len(unit.ids), unit.header + 1))
+    best = int(found.argmax())
+    return unit.header + int(starts[best] + ends[best]) // 2
 
 
 def _swapped(pool: Pool, unit: Unit, qa: Question, rng: random.Random) -> str | None:

@@ -109,6 +109,11 @@ class Pool:
         group = self._by_group.get((unit.set, unit.group))
         return self.unit(rng.choice(group)) if group else self.seed(rng)
 
+    def beside(self, unit: Unit, count: int, rng: random.Random) -> list[int]:
+        """Numbers of up to `count` units of the same group, perhaps with this one; none where it is not of the pool."""
+        group = self._by_group.get((unit.set, unit.group), [])
+        return rng.sample(group, min(count, len(group)))
+
 
 @dataclass
 class ContextShape:

@@ -20,7 +20,16 @@ from gfqa.training.data import Rows
 from gfqa.training.forward import Forward
 from gfqa.training.optimizer import OptimizerConfig
 from gfqa.training.packs import UnitFiles
-from gfqa.training.passage_rows import PassageShape, _swapped, answer_of, passage_row
+from gfqa.training.passage_rows import (
+    PassageShape,
+    _densest,
+    _nearest,
+    _pieces,
+    _swapped,
+    _wrong,
+    answer_of,
+    passage_row,
+)
 from gfqa.training.pool import Pool, unit_of
 from gfqa.training.questions.units import question, unit
 from gfqa.training.rows import RowShape
@@ -207,3 +216,56 @@ def test_questions_without_names_are_taken_more_often() -> None:
     # Two of ten, twice as likely each: about a third of the first draw.
     assert 0.28 < share < 0.37
     assert len(some_of(qas[:1], shape.most_of_document, shape.everyday, rng)) == 1
+
+
+def test_a_wrong_passage_is_what_a_search_would_bring(pool: Pool) -> None:
+    """The document with most of a question's words, and of it the part with most of them; another part of a long one too."""
+    wanted = _pieces(pool.tokenizer, "How long may the connection pool wait for a socket?")
+    pieces = [pool.tokenizer.piece_bytes(int(id)).strip().lower() for id in wanted[0]]
+    assert any(b"socket" in piece for piece in pieces)
+    assert all(len(piece) >= 3 for piece in pieces)
+    near, far = "The connection pool waits for a socket. ", prose(1, 150) + " "
+    made = [
+        unit_of(unit("x", "g", f"{n}.txt", t, []), pool.tokenizer) for n, t in enumerate((far, far + near, near[:12]))
+    ]
+
+    class Files:
+        def tokens(self, number: int) -> np.ndarray:
+            return made[number].ids
+
+    class Three:
+        files = Files()
+
+    assert _nearest(Three(), [0, 1, 2], wanted) == 1  # type: ignore[arg-type]
+    rng = random.Random(0)
+    long = unit_of(unit("x", "g", "long.txt", 4 * far + near + 4 * far, []), pool.tokenizer)
+    at = long.places.token(long.text.index("connection pool"))
+    assert abs(_densest(long, wanted, 64, rng) - at) < 64
+    assert len({_densest(made[0], _pieces(pool.tokenizer, "zzz"), 64, rng) for _ in range(9)}) > 1
+
+    asked = question("How long may the connection pool wait for a socket?", "9 s", "span")
+    text = 3 * far + "It is 9 s for each. " + 3 * far + near + far
+    answering = unit_of(unit("none", "g", "a.txt", text, [asked]), pool.tokenizer)
+    answer = answer_of(answering, answering.qas[0], rng)
+    assert answer is not None
+    shape = PassageShape(passage=64, elsewhere=1.0)
+    found = [_wrong(pool, answering, asked, answer, [], shape, rng) for _ in range(60)]
+    texts = [answering.tokenizer.decode(each[0].ids[slice(*each[1])].tolist()) for each in found if each is not None]
+    assert all(each[0] is answering for each in found if each is not None and each[0].set == "none")
+    assert sum("connection pool" in each for each in texts) >= 20
+    assert not any("9 s" in each for each in texts)
+
+
+def test_the_same_name_with_the_same_value_is_no_wrong_passage(pool: Pool) -> None:
+    text = "LIMIT = 40\n" + prose(3, 80)
+    asked = question("LIMIT?", "40", "constant", names=["LIMIT"], line=1)
+    one, other = (unit_of(unit("x", "g", path, text, [asked]), pool.tokenizer) for path in ("a.py", "b.py"))
+    rng, shape = random.Random(0), PassageShape(passage=64, elsewhere=0.0, near=1.0)
+    answer = answer_of(one, one.qas[0], rng)
+    assert answer is not None
+    found = [_wrong(pool, one, one.qas[0], answer, [one, other], shape, rng) for _ in range(40)]
+    assert sum(each is None for each in found) > 5
+    for made, window in filter(None, found):
+        assert "LIMIT = 40" not in made.tokenizer.decode(made.ids[slice(*window)].tolist())
+    clean = unit_of(unit("x", "g", "c.py", text.replace("40", "50"), []), pool.tokenizer)
+    assert all(_wrong(pool, one, one.qas[0], answer, [one, clean], shape, rng) for _ in range(20))
