@@ -25,7 +25,7 @@ from gfqa.errors import ModelError
 from gfqa.memory import Memory, Origin
 from gfqa.model import KeyCache
 from gfqa.model.key_cache import rounded
-from gfqa.passages import cite, find, rank
+from gfqa.passages import cite, find, look, rank
 from gfqa.prefill import TOKENS_AT_ONCE, id_array
 from gfqa.reader import Reader
 
@@ -82,6 +82,9 @@ class Answerer(Protocol):
     def find(self, memory: Any, question: str, count: int) -> list[Cited]:
         """The `count` best passages for a question, by its words."""
 
+    def attended(self, memory: Any, question: str, count: int) -> list[str]:
+        """Paths of the `count` best documents for a question, by attention alone."""
+
     def tokens(self, text: str) -> int:
         """How many tokens a text has."""
 
@@ -112,6 +115,14 @@ class AskAnswerer:
 
     def find(self, memory: Memory, question: str, count: int) -> list[Cited]:
         return [Cited(p.path, p.start_line, p.end_line, p.page) for p in find(memory, question, count)]
+
+
+    def attended(self, memory: Memory, question: str, count: int) -> list[str]:
+        """The documents of the passages that GOLD attention finds without the question's words, best first."""
+        ranking = rank(memory, question, look(memory, question))
+        chains = ranking.index.windows.document[np.argsort(-ranking.attention, kind="stable")]
+        paths = dict.fromkeys(memory.origins[chain].entry.path for chain in dict.fromkeys(chains.tolist()))
+        return list(paths)[:count]
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def one_cache(answerer: Answerer, limit: int | None = None) -> dict[str, Any]:
     """E2: all 48 articles in one cache.
 
     Figures in percent: exact match, F1, how often the first (or a third) citation is right, and hit@1, 5, 10 of the passage
-    search by words; answers as `told`.
+    search by words and of GOLD attention alone; answers as `told`.
     """
     memory = answerer.read(all_paragraphs())
     items = sample(development_set(), limit)
@@ -98,8 +98,10 @@ def one_cache(answerer: Answerer, limit: int | None = None) -> dict[str, Any]:
             totals[f"citation_hit@{count}"] += item.document.path in cited[:count]
         # A paragraph may be several passages.
         found = list(dict.fromkeys(passage.path for passage in answerer.find(memory, item.question, 4 * max(HITS))))
+        attended = answerer.attended(memory, item.question, max(HITS))
         for count in HITS:
             totals[f"find_hit@{count}"] += item.document.path in found[:count]
+            totals[f"attention_hit@{count}"] += item.document.path in attended[:count]
     return {**{name: 100 * total / len(items) for name, total in totals.items()}, "answers": said, "n": len(items)}
 
 

@@ -32,6 +32,9 @@ class Oracle:
         gold = self.gold.get(question, "")
         return [Cited(d.path, 1, 10_000) for d in memory if gold and (gold in d.text or gold == d.path)][:count]
 
+    def attended(self, memory: list[Document], question: str, count: int) -> list[str]:
+        return ["elsewhere", *(place.path for place in self.find(memory, question, count))][:count]
+
     def answer(self, memory: list[Document], questions: Sequence[str]) -> list[Answered]:
         answers = []
         for question in questions:
@@ -84,6 +87,7 @@ def test_one_cache_counts_citations(oracle: Oracle) -> None:
     assert 0 < figures["find_hit@1"] <= figures["find_hit@5"] <= figures["find_hit@10"] <= 100
     silent = squad.one_cache(Oracle({}), 10)
     assert silent["find_hit@10"] == 0
+    assert figures["attention_hit@1"] == 0 < figures["attention_hit@5"] <= figures["attention_hit@10"]
 
 
 def test_the_baseline_needs_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
