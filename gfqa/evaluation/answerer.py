@@ -116,7 +116,6 @@ class AskAnswerer:
     def find(self, memory: Memory, question: str, count: int) -> list[Cited]:
         return [Cited(p.path, p.start_line, p.end_line, p.page) for p in find(memory, question, count)]
 
-
     def attended(self, memory: Memory, question: str, count: int) -> list[str]:
         """The documents of the passages that GOLD attention finds without the question's words, best first."""
         ranking = rank(memory, question, look(memory, question))
