@@ -18,6 +18,7 @@ if not torch.cuda.is_available():
 pytest.importorskip("triton")
 
 from gfqa.kernels.decode_step import launches, reference, triton
+from gfqa.kernels.decode_step.early import begins_early
 from gfqa.kernels.gold_attention.reference import LayerMemory
 from gfqa.kernels.gold_attention.triton_memory import sort_memory
 from gfqa.kernels.testing import relative_error
@@ -280,7 +281,7 @@ def test_launches_begin_early_where_the_driver_captures_them(monkeypatch: pytest
 
     def early(open_library: Any) -> bool:
         monkeypatch.setattr(ctypes, "CDLL", open_library)
-        return bool(triton.begins_early.__wrapped__(device))
+        return bool(begins_early.__wrapped__(device))
 
     def missing(name: str) -> Any:
         raise OSError(name)
@@ -292,4 +293,4 @@ def test_launches_begin_early_where_the_driver_captures_them(monkeypatch: pytest
     assert not early(missing)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert not early(lambda name: Driver(12040, 0))
-    assert not triton.begins_early.__wrapped__(torch.device("cpu"))
+    assert not begins_early.__wrapped__(torch.device("cpu"))

@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 import triton
@@ -15,6 +13,7 @@ import triton
 from gfqa.kernels.decode_step import triton_finch_kernels as finch
 from gfqa.kernels.decode_step import triton_gold_kernels as gold
 from gfqa.kernels.decode_step import triton_kernels as kernels
+from gfqa.kernels.decode_step.early import begins_early
 from gfqa.kernels.decode_step.triton_scan_kernels import gold_scan_kernel
 from gfqa.kernels.gold_attention import triton as attention
 
@@ -65,8 +64,6 @@ class Launch:
         return replace(self, **shapes)
 
 
-EARLY_DRIVER = 12030
-"""The first driver that captures such launches: that of CUDA 12.3."""
 WIDE = 1024
 LAUNCH = Launch()
 WIDE_LAUNCH = Launch(
@@ -307,27 +304,6 @@ def _run(
     options |= {"num_warps": num_warps or shape.warps, "num_stages": num_stages, "maxnreg": registers}
     with torch.cuda.device_of(where):
         kernel[grid](*arguments, **constants, EARLY=early * (1 + LAUNCH.ahead), **options)
-
-
-@cache
-def begins_early(device):
-    """Whether a device can start a launch before the one ahead has ended, in a graph too: NVIDIA's from Hopper on."""
-    if device.type != "cuda" or torch.version.hip is not None or torch.cuda.get_device_capability(device) < (9, 0):
-        return False
-    return driver_version() >= EARLY_DRIVER
-
-
-def driver_version():
-    """CUDA's driver: 1000 times its major plus 10 times its minor version; 0 where it does not say.
-
-    Asked of the driver itself: torch has no public way to.
-    """
-    version = ctypes.c_int()
-    try:
-        failed = ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
-    except (OSError, AttributeError):
-        return 0
-    return 0 if failed else version.value
 
 
 def _or(tensor, other):
