@@ -152,6 +152,10 @@ class Console:
         if self.as_json:
             self.json({"schema": 1, "error": {"code": code, "message": message, "hint": hint}})
 
+    def failing(self, reason: str) -> None:
+        """Why a command fails whose results are printed already: one sentence on stderr, with --quiet too."""
+        self._labelled("gfqa: ", "red", reason)
+
     def block(self, text: str) -> None:
         """Several lines of gfqa's own on stdout: a help page."""
         self._write(self._out, neutralise(text) + "\n")

@@ -50,7 +50,7 @@ def document_ids(tokenizer: Encoder, path: str, text: str) -> tuple[list[int], i
 def question_ids(tokenizer: Encoder, question: str) -> list[int]:
     """The ids after which the model's next token is the first of its answer."""
     control = tokenizer.control
-    question = question.strip()
+    question = _written(question)
     if "q" in control and "a" in control:
         return [control["q"], *tokenizer.encode(" " + question), control["a"]]
     return tokenizer.encode(f"\n\nUser: {question}\n\nAssistant:")
@@ -58,7 +58,12 @@ def question_ids(tokenizer: Encoder, question: str) -> list[int]:
 
 def asking_ids(tokenizer: Encoder, question: str) -> list[int]:
     """The ids ahead of a passage's in which the pointer is to find the answer; a tokenizer with control pieces is needed."""
-    return [tokenizer.control["q"], *tokenizer.encode(" " + question.strip())]
+    return [tokenizer.control["q"], *tokenizer.encode(" " + _written(question))]
+
+
+def _written(question: str) -> str:
+    """A question as UTF-8 can hold it: bytes of another encoding reach a process as lone surrogates."""
+    return question.strip().encode("utf-8", "replace").decode("utf-8")
 
 
 def answer_ids(tokenizer: Encoder, answer: str | None) -> list[int]:

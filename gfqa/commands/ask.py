@@ -181,6 +181,7 @@ def ask(
     if target is not None:
         write(target, console.collected)
     if outcome is not None and outcome.failed:
+        console.failing(f"{plural(outcome.failed, 'line')} of the batch failed; what is said of each tells why.")
         raise typer.Exit(1)
     if fail_not_found and not_found:
         raise typer.Exit(NotFoundInDocuments.exit_code)

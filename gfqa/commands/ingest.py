@@ -9,7 +9,7 @@ import typer
 
 from gfqa import config, head_start, views_caches
 from gfqa.commands.shared import AsJson, Device, Model, Quiet, Verbose, standard_input
-from gfqa.console import Console
+from gfqa.console import Console, plural
 from gfqa.errors import NothingToRead, UsageError
 
 if TYPE_CHECKING:
@@ -103,7 +103,12 @@ def ingest(
     else:
         skipped = report.skipped
         console.json(report.to_json()) if as_json else console.ingested(report)
-    if strict and any(item.reason != "ignored" for item in skipped):
+    left_out = [item for item in skipped if item.reason != "ignored"]
+    if strict and left_out:
+        first = left_out[0]
+        console.failing(
+            f"{plural(len(left_out), 'file')} left out with --strict, the first {first.path} ({first.reason})."
+        )
         raise typer.Exit(1)
 
 
@@ -125,6 +130,8 @@ def _sources(paths: list[str], listed: str | None, null: bool, limits: Limits) -
         raise UsageError(
             "A list of files is below one folder, and several were named.", hint="Ingest one after the other."
         )
+    if listed != "-" and not Path(listed).is_file():
+        raise UsageError(f"There is no file {listed} to read a list of files from.")
     data = standard_input() if listed == "-" else Path(listed).read_bytes()
     return [open_list(paths[0] if paths else ".", split_list(data, null), limits)]
 

@@ -208,6 +208,7 @@ def test_a_batch_in_every_form(asked: Run, tmp_path: Path) -> None:
     questions.write_text('Which port?\n{"question": 5}\nHow many retries are there?\n')
     text = asked("--batch", questions, "--format", "text")
     assert text.code == 1
+    assert "gfqa: 1 line of the batch failed; what is said of each tells why." in text.err
     assert [line for line in text.out.splitlines() if line.startswith("> ")] == [
         "> Which port?",
         "> How many retries are there?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,10 @@ def test_a_pdf_that_is_none_does_not_stop_the_rest(gfqa: Run, project: Path) -> 
     result = gfqa("ingest", project)
     assert result.code == 0
     assert "fake.pdf was skipped: pdf damaged" in result.err
-    assert gfqa("ingest", project, "--strict").code == 1
+    for flags in ((), ("-q",), ("--json",)):
+        strict = gfqa("ingest", project, "--strict", *flags)
+        assert strict.code == 1
+        assert re.search(r"gfqa: \d+ files? left out with --strict, the first \S+ \(\w+\)\.$", strict.err.strip(), re.M)
 
 
 @pytest.mark.parametrize("words", [("ask", "two", "words"), ("ask", "in", "three", "words"), ("find", "two", "words")])
@@ -267,3 +271,10 @@ def test_stdin_that_is_no_document(gfqa: Run) -> None:
     check(gfqa("ask", "q", "-", stdin=b""), 2, "empty")
     check(gfqa("ask", "q", "-", stdin=b"\x00\x01" * 50), 2, "binary")
     check(gfqa("ask", "-", stdin=b" \n"), 2, "empty")
+
+
+def test_a_question_in_another_encoding_is_asked(gfqa: Run, project: Path) -> None:
+    """Its bytes that are no UTF-8 reach the process as lone surrogates."""
+    gfqa("ingest", project)
+    for command in (("ask",), ("find",), ("ask", "--context", "50")):
+        assert gfqa(command[0], "caf\udce9 port", *command[1:], "--json").code == 0

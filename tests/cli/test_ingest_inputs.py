@@ -67,7 +67,7 @@ def test_bad_lists(gfqa: Run, project: Path, home: Path, tmp_path: Path) -> None
     check(gfqa("ingest", project, "--from", "-", stdin=b"../outside.txt\n"), 2, "../outside.txt")
     check(gfqa("ingest", project, tmp_path, "--from", "-", stdin=b"a\n"), 2, "one folder")
     check(gfqa("ingest", project / "app.py", "--from", "-", stdin=b"a\n"), 2, "is a file")
-    check(gfqa("ingest", project, "--from", tmp_path / "nowhere"), 1, "nowhere")
+    check(gfqa("ingest", project, "--from", tmp_path / "nowhere"), 2, "nowhere")
     check(gfqa("ingest", project, "-0"), 2, "--from")
     assert not list(home.iterdir())
 
