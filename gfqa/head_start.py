@@ -1,4 +1,4 @@
-"""What a command sets going before it imports torch, which takes seconds of one core: all of it releases Python's lock."""
+"""What a command sets going, in threads that seldom need Python's lock, before it imports torch, which takes seconds."""
 
 from __future__ import annotations
 

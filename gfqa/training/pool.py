@@ -110,9 +110,10 @@ class Pool:
         return self.unit(rng.choice(group)) if group else self.seed(rng)
 
     def beside(self, unit: Unit, count: int, rng: random.Random) -> list[int]:
-        """Numbers of up to `count` units of the same group, perhaps with this one; none where it is not of the pool."""
+        """Numbers of up to `count` other units of the same group; none where it is not of the pool."""
         group = self._by_group.get((unit.set, unit.group), [])
-        return rng.sample(group, min(count, len(group)))
+        chosen = rng.sample(group, min(count, len(group)))
+        return [number for number in chosen if not np.array_equal(self.files.tokens(number), unit.ids)]
 
 
 @dataclass

@@ -269,3 +269,14 @@ def test_the_same_name_with_the_same_value_is_no_wrong_passage(pool: Pool) -> No
         assert "LIMIT = 40" not in made.tokenizer.decode(made.ids[slice(*window)].tolist())
     clean = unit_of(unit("x", "g", "c.py", text.replace("40", "50"), []), pool.tokenizer)
     assert all(_wrong(pool, one, one.qas[0], answer, [one, clean], shape, rng) for _ in range(20))
+
+
+def test_a_wrong_passage_of_an_article_is_of_another_paragraph(pool: Pool) -> None:
+    """The answering one has most of the question's words and is not in the way of the others."""
+    tower = next(u for u in (pool.unit(i) for i in range(len(pool.files.sets))) if u.path == "Towers/1.txt")
+    rng, shape = random.Random(0), PassageShape(passage=96, elsewhere=0.0, near=1.0)
+    answer = answer_of(tower, tower.qas[0], rng)
+    assert answer is not None
+    found = [_wrong(pool, tower, tower.qas[0], answer, [tower], shape, rng) for _ in range(20)]
+    assert {each[0].path for each in found if each is not None} <= {"Towers/0.txt", "Towers/2.txt"}
+    assert sum(each is not None for each in found) == 20
