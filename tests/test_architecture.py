@@ -13,38 +13,6 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "__pycache__" not in pa
 
 ENTRY = {"cli", "commands", "console", "entry", "failures", "guard", "quick", "views", "views_caches"}
 USE_CASES = {"ingest", "ask", "caches", "find", "models", "status", "training"}
-SHARED_BY_USE_CASES = {
-    *(
-        "model_folders",
-        "head_start",
-        "shelf",
-        "reader",
-        "prefill",
-        "loaded",
-        "gather",
-        "rates",
-        "memory",
-        "passages",
-        "pointing",
-    ),
-}
-PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
-PRIMITIVES = {"kernels", "errors", "config", "digest"}
-RANK = {
-    **dict.fromkeys(ENTRY, 4),
-    "doctor": 3.7,  # tries the others
-    **dict.fromkeys(("batch", "chat"), 3.5),  # ask many times
-    "serve": 3.5,  # asks for others
-    "hub": 3.3,  # converts what it fetched
-    "plan": 3.5,  # an ingest that only looks
-    "rebuild": 3.5,  # an ingest from what a cache holds
-    "watch": 3.5,  # ingests many times
-    "evaluation": 3.5,  # measures the other use cases: it asks through `ask`, with questions made by `training`
-    **dict.fromkeys(USE_CASES, 3),
-    **dict.fromkeys(SHARED_BY_USE_CASES, 2),
-    **dict.fromkeys(PARTS, 1),
-    **dict.fromkeys(PRIMITIVES, 0),
-}
 # The memory is built by prefill, both need an opened model, a second look needs a memory: the order among the shared ones.
 SHARED_ORDER = [
     "model_folders",
@@ -59,6 +27,23 @@ SHARED_ORDER = [
     "passages",
     "pointing",
 ]
+PARTS = {"documents", "tokenizer", "model", "cachestore", "answer"}
+PRIMITIVES = {"kernels", "errors", "config", "digest"}
+RANK = {
+    **dict.fromkeys(ENTRY, 4),
+    "doctor": 3.7,  # tries the others
+    **dict.fromkeys(("batch", "chat"), 3.5),  # ask many times
+    "serve": 3.5,  # asks for others
+    "hub": 3.3,  # converts what it fetched
+    "plan": 3.5,  # an ingest that only looks
+    "rebuild": 3.5,  # an ingest from what a cache holds
+    "watch": 3.5,  # ingests many times
+    "evaluation": 3.5,  # measures the other use cases: it asks through `ask`, with questions made by `training`
+    **dict.fromkeys(USE_CASES, 3),
+    **dict.fromkeys(SHARED_ORDER, 2),
+    **dict.fromkeys(PARTS, 1),
+    **dict.fromkeys(PRIMITIVES, 0),
+}
 TORCH_FREE = (
     "cachestore",
     "documents",

@@ -52,13 +52,6 @@ def occurrences(text: str, answer: str, most: int = 50) -> Iterator[int]:
         at, most = text.find(answer, at + 1), most - 1
 
 
-def mention(text: str, words: Sequence[str]) -> int:
-    """The character where the rarest of `words` (lower case) stands in `text`, -1 where none does."""
-    lowered = text.lower()
-    found = [(lowered.count(word), lowered.find(word)) for word in words if word in lowered]
-    return min(found)[1] if found else -1
-
-
 class TokenPlaces:
     """Characters of a document to token numbers of its chain, whose first `header` ids are no text."""
 
