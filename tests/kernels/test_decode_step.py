@@ -20,6 +20,7 @@ pytest.importorskip("triton")
 from gfqa.kernels.decode_step import launches, reference, triton
 from gfqa.kernels.decode_step.early import begins_early
 from gfqa.kernels.gold_attention.reference import LayerMemory
+from gfqa.kernels.gold_attention.triton import own_shares
 from gfqa.kernels.gold_attention.triton_memory import sort_memory
 from gfqa.kernels.testing import relative_error
 
@@ -294,3 +295,16 @@ def test_launches_begin_early_where_the_driver_captures_them(monkeypatch: pytest
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert not early(lambda name: Driver(12040, 0))
     assert not begins_early.__wrapped__(torch.device("cpu"))
+
+
+def test_room_of_own_keys_takes_no_share_of_the_memory() -> None:
+    """The memory is read by as many programs with room for a long answer as with room for a short one."""
+    c, heads, tokens, d = 64, 2, 4096, Draw(FLOAT)
+    bigram = torch.arange(tokens, device=DEVICE) // 4
+    memory = sort_memory(LayerMemory(d.f(heads, tokens, 32), d.f(heads, tokens // 4, 32), bigram), FLOAT, FLOAT)
+    query, norm, length = d.f(c), d.norm(c), torch.ones(1, dtype=torch.int32, device=DEVICE)
+    found = []
+    for room in (64, 2048):
+        partials = triton.gold_scan(query, norm, None, d.w(2, room, c), length, memory, None)
+        found.append(partials[0].shape[1] - own_shares(room)[1])
+    assert found[0] == found[1] > 1

@@ -235,7 +235,7 @@ def gold_scan(raw, norm, scale, own, length, memory, logits):
     (heads, size, n), c, launch = memory.keys.shape, len(raw), attention.ONE
     own_tiles, own_parts = attention.own_shares(own.shape[1])
     tiles, parts = attention.shares(
-        triton.cdiv(size, launch.tile), heads, launch.per_processor, raw.device, beside=own_parts, short=attention.SHORT
+        triton.cdiv(size, launch.tile), heads, launch.per_processor, raw.device, short=attention.SHORT
     )
     parts += own_parts
     partials = attention.Partials.empty(heads, parts, n, raw.device)

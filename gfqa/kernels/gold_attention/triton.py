@@ -152,20 +152,18 @@ def check(q: Tensor, own_keys: Tensor, own_values: Tensor) -> None:
         raise ValueError(f"queries, own keys and own values of shapes {shapes} do not belong together")
 
 
-def shares(
-    n_tiles: int, programs: int, per_processor: int, device: torch.device, beside: int = 0, short: int = 0
-) -> tuple[int, int]:
+def shares(n_tiles: int, programs: int, per_processor: int, device: torch.device, short: int = 0) -> tuple[int, int]:
     """(tiles a share, shares) of a memory that `programs` programs read side by side; (0, 0) for an empty one.
 
-    beside: shares of something else in the same launch, at most half of the programs. short: half as many shares where they
-    would be shorter than so many tiles.
+    short: half as many shares where they would be shorter than so many tiles.
     """
     if n_tiles == 0:
         return 0, 0
     all_programs = per_processor * processors(device)
     if n_tiles * programs < short * all_programs:
         all_programs //= 2
-    wanted = max(1, all_programs // programs - beside, all_programs // (2 * programs))
+    # As many as fill the chip a whole number of times: shares of own keys in the same launch are short, and do not count.
+    wanted = max(1, all_programs // programs)
     tiles = triton.cdiv(n_tiles, min(n_tiles, wanted))
     return tiles, triton.cdiv(n_tiles, tiles)
 
