@@ -67,6 +67,9 @@ class TrainConfig:
     place_weight: float = 0.0
     """Weight of the loss that draws the attention of a question's last token, all GOLD layers and heads together, to the place
     of the answer; 0: none."""
+    choice_weight: float = 0.0
+    """Weight of the loss of choosing, of the passages that one question is asked of, the one that answers
+    (`passage_shape.compared`)."""
     dropout: float = 0.0
     """Share of what every block adds that is left out of passage rows while training."""
     row_shape: RowShape = field(default_factory=RowShape)

@@ -69,7 +69,7 @@ class Rows(Dataset[Row]):
     def _passages(self, rng: random.Random) -> Row:
         shape = self.config.passage_shape
         if self._held:
-            shape = dataclasses.replace(shape, unanswerable=0.0)
+            shape = dataclasses.replace(shape, unanswerable=0.0, compared=0.0)
         pool, made = self._pool()
         return passage_row(pool, shape, pool.tokenizer, rng, self._put(self.config.row_shape.vary), made)
 

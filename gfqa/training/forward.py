@@ -31,7 +31,7 @@ class Marked:
     """Where passages answer their questions, N chains of T tokens (`training.passage_rows`).
 
     asked, tokens, first, last [N]: tokens of the question and of the chain, first and last token of the answer, 0 for none;
-    firsts bool [N, T]: every token at which it may begin.
+    firsts bool [N, T]: every token at which it may begin; question [N]: the same number where one is asked of several passages.
     """
 
     asked: Tensor
@@ -39,6 +39,34 @@ class Marked:
     first: Tensor
     last: Tensor
     firsts: Tensor
+    question: Tensor
+
+
+@dataclass
+class Chosen:
+    """How the right passage fared among those that its question was asked of: the sum of -log p, how many questions were
+    asked of several passages, and of how many the right one was the likeliest.
+    """
+
+    loss: Tensor
+    count: Tensor
+    hits: Tensor
+
+
+def chosen(logits: Tensor, marked: Marked) -> Chosen:
+    """logits [N, T] of an answer's first token. The log odds that passages answer (`model.pointer.Pointed.answerable`) compete
+    for the question that they were asked: a passage that is normalised on its own never learns how sure to be beside others
+    (Clark and Gardner, 2018, let the paragraphs of a question share one softmax).
+    """
+    odds = logits[:, 1:].logsumexp(dim=1) - logits[:, 0]
+    right, same = marked.last > 0, marked.question[:, None] == marked.question[None, :]
+    rivals = same & ~right
+    compared = right & rivals.any(dim=1)
+    of_rivals = odds[None].expand_as(same).masked_fill(~rivals, -torch.inf)
+    # Where there are no rivals nothing is lost, and no gradient is made of infinities.
+    highest = torch.where(compared, of_rivals.logsumexp(dim=1), odds.detach() - 100)
+    losses = F.softplus(highest - odds)
+    return Chosen((losses * compared).sum(), compared.sum(), (compared & (of_rivals.amax(dim=1) < odds)).sum())
 
 
 def dropped(x: Tensor, share: Tensor) -> Tensor:
@@ -140,10 +168,10 @@ class Forward:
             wrong[at] = logits.argmax(dim=-1) != targets[at]
         return losses, wrong
 
-    def passages(self, ids: Tensor, marked: Marked) -> tuple[Tensor, Tensor]:
-        """ids [N, T] -> (summed loss of N questions, hits [N]: the likeliest of span and none is what was marked).
+    def passages(self, ids: Tensor, marked: Marked) -> tuple[Tensor, Tensor, Chosen]:
+        """ids [N, T] -> (summed loss of N chains, hits [N]: the likeliest of span and none is what was marked, the choice).
 
-        The loss of a question is -log p of a first token among those marked, and of the last token given the marked first.
+        The loss of a chain is -log p of a first token among those marked, and of the last token given the marked first.
         """
         logits, h, seen = self._edges(ids, marked)
         first = logits.log_softmax(dim=1)
@@ -158,7 +186,7 @@ class Forward:
                 best.last - best.first == marked.last - marked.first
             )
             hits = torch.where(some, whole & (best.answerable > 0), best.answerable <= 0)
-        return lost.sum(), hits
+        return lost.sum(), hits, chosen(logits, marked)
 
     def pointed(self, ids: Tensor, marked: Marked) -> tuple[Tensor, Tensor]:
         """Of the likeliest span and the one marked: F1 of their tokens, float32, and whether they are the same, bool [N]."""

@@ -76,13 +76,15 @@ class Meter:
         if self._peak:
             line["mfu"] = round(self._work / seconds / self._peak, 4)
         line["norm"] = round(sums["norm"] / max(self._steps, 1), 4)
-        for kind in ("language", "questions", "place", "passages", "teacher"):
+        for kind in ("language", "questions", "place", "passages", "choice", "teacher"):
             if f"{kind}_loss" in sums:
                 line[f"{kind}_loss"] = round(sums[f"{kind}_loss"] / max(sums[f"{kind}_count"], 1), 4)
         if sums.get("asked"):
             line["exact"] = round(sums["exact"] / sums["asked"], 4)
         if sums.get("place_count"):
             line["placed"] = round(sums["placed"] / sums["place_count"], 4)
+        if sums.get("choice_count"):
+            line["chosen"] = round(sums["chosen"] / sums["choice_count"], 4)
         if sums.get("marked"):
             line["pointed"] = round(sums["pointed"] / sums["marked"], 4)
         self._sums.clear()

@@ -2,7 +2,8 @@
 
 A row holds `per_context` questions of a few documents drawn together, each a chain of `length` tokens of its own: the question,
 the document's header, a passage of its text, padding. A share of the passages does not answer: another part of the document,
-or a document beside it that speaks of the same words.
+or a document beside it that speaks of the same words. Some questions are asked of several passages side by side, one of which
+answers: whoever asks has twelve passages to choose from.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gfqa.tokenizer import Tokenizer
 from gfqa.training.asking import some_of
 from gfqa.training.pool import Maker, Pool, Unit
 from gfqa.training.questions.places import TokenPlaces, occurrences
-from gfqa.training.questions.units import PROSE_KINDS, Question
+from gfqa.training.questions.units import EVERYDAY_PREFIX, PROSE_KINDS, Question
 
 Row = dict[str, np.ndarray]
 Vary = Callable[[str, random.Random], str]
@@ -32,12 +33,15 @@ LONGEST = 64
 OCCURRENCES = 2000
 """Places of an answer's words that are looked at: a short number may stand anywhere in a table."""
 _NAMED = re.compile(r"\b(?:[A-Z][\w'-]+(?: [A-Z][\w'-]+)*|\d[\d,.]*\d|\d)")
-RIVALS = 24
-"""Documents of the same group that are searched for a wrong passage."""
+RIVALS, FEW = 24, 6
+"""Documents of the same group that are searched for a wrong passage; fewer for a question that does not name what it asks
+about: the more are searched, the likelier the best of them answers in other words."""
 STEPS = 4
 """Passages to be chosen from begin this often in the width of one."""
 TRIES = 1000
 """Draws for one row."""
+NUMBERS = ("asked", "tokens", "first", "last", "question")
+"""What a row says of each chain (`passage_row`)."""
 
 
 @dataclass
@@ -59,6 +63,9 @@ class PassageShape:
     swapped: float = 0.25
     """Of questions about prose that are to have no answer: those asked of their own passage, with a name or a number in the
     question that belongs to another document of the article."""
+    compared: float = 0.0
+    """Of questions that have an answer: those asked besides of `rivals` passages that do not answer, right behind."""
+    rivals: int = 3
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ def passage_row(
     """One row of G = per_context chains of L = length tokens.
 
     ids [G, L]; asked, tokens [G]: tokens of the question and of the chain; first, last [G]: the answer's tokens, 0 where there
-    is none; firsts bool [G, L]: every token at which the answer may begin (position 0 where there is none).
+    is none; firsts bool [G, L]: every token at which the answer may begin (position 0 where there is none); question [G]: the
+    number of the question, the same where one is asked of several passages.
     """
     row = _Filling(shape, tokenizer)
     for _ in range(TRIES):
@@ -103,7 +111,10 @@ def passage_row(
                 else:
                     # Where the path is the answer, the passage is what it is about.
                     about = answer.first if answer.first >= unit.header else qa["at"]
-                    row.ask(asked, unit, _window(unit, about, shape.passage, rng), answer)
+                    window = _window(unit, about, shape.passage, rng)
+                    if row.ask(asked, unit, window, answer) and rng.random() < shape.compared:
+                        for wrong in _rivals(pool, unit, qa, answer, units, shape, rng):
+                            row.ask(asked, *wrong, None, again=True)
     if not row.full:
         raise UsageError("The units have next to no question whose answer stands in their text.")
     return row.arrays()
@@ -164,7 +175,8 @@ def _wrong(
     if near and draw >= shape.elsewhere:
         others = [pool.unit(number) for number in rng.sample(qa["users"], 1)] if qa.get("users") else []
         others = others or [other for other in beside if other is not unit]
-        numbers = [] if others else pool.beside(unit, RIVALS, rng)
+        count = FEW if qa["kind"].startswith(EVERYDAY_PREFIX) else RIVALS
+        numbers = [] if others else pool.beside(unit, count, rng)
         others = others or ([pool.unit(_nearest(pool, numbers, wanted))] if numbers else [])
     if near and not others and (window := _elsewhere(unit, qa, answer, wanted, shape.passage, rng)):
         return unit, window
@@ -177,6 +189,20 @@ def _wrong(
     inside = _text(other, window)
     answers = any(said in inside for said in qa["a"]) and all(name in inside for name in qa.get("names") or ())
     return None if answers else (other, window)
+
+
+def _rivals(
+    pool: Pool, unit: Unit, qa: Question, answer: Answer, beside: list[Unit], shape: PassageShape, rng: random.Random
+) -> list[tuple[Unit, Span]]:
+    """At most `shape.rivals` passages that do not answer, of which no two are the same part of a document."""
+    found: list[tuple[Unit, Span]] = []
+    for _ in range(2 * shape.rivals):
+        wrong = _wrong(pool, unit, qa, answer, beside, shape, rng) if len(found) < shape.rivals else None
+        if wrong and not any(
+            wrong[0].key == other.key and abs(wrong[1][0] - at[0]) < shape.passage // 2 for other, at in found
+        ):
+            found.append(wrong)
+    return found
 
 
 def _elsewhere(unit: Unit, qa: Question, answer: Answer, wanted: Pieces, width: int, rng: random.Random) -> Span | None:
@@ -257,23 +283,26 @@ class _Filling:
 
     def __init__(self, shape: PassageShape, tokenizer: Tokenizer) -> None:
         count, self._length = shape.per_context, shape.length
-        self._tokenizer, self._used = tokenizer, 0
+        self._tokenizer, self._used, self._questions = tokenizer, 0, 0
         self._ids = np.zeros((count, shape.length), dtype=np.int64)
         self._firsts = np.zeros((count, shape.length), dtype=bool)
-        self._numbers = {name: np.zeros(count, dtype=np.int64) for name in ("asked", "tokens", "first", "last")}
+        self._numbers = {name: np.zeros(count, dtype=np.int64) for name in NUMBERS}
 
     @property
     def full(self) -> bool:
         return self._used == len(self._ids)
 
-    def ask(self, question: str, unit: Unit, window: Span, answer: Answer | None) -> None:
-        """Add a chain; not where the answer is not in it whole, or where there is no room for half the passage."""
+    def ask(self, question: str, unit: Unit, window: Span, answer: Answer | None, *, again: bool = False) -> bool:
+        """Add a chain; not where the answer is not in it whole, or where there is no room for half the passage: whether it was.
+
+        again: the question is that of the chain before.
+        """
         asked = asking_ids(self._tokenizer, question)
         low, high = window
         before = len(asked) + unit.header
         room = self._length - before
         if self.full or room < (high - low) // 2:
-            return
+            return False
         if answer is not None and answer.first >= unit.header and answer.last >= low + room:
             low = max(unit.header, answer.last + 1 - room // 2)
         high = min(high, low + room)
@@ -290,13 +319,14 @@ class _Filling:
             first, last = place(answer.first), place(answer.last)
             firsts = [at for at in (first, *map(place, answer.others)) if at > 0]
             if first < 0 or last < 0:
-                return
+                return False
         ids = [*asked, *unit.ids[: unit.header].tolist(), *unit.ids[low:high].tolist()]
-        number, self._used = self._used, self._used + 1
+        number, self._used, self._questions = self._used, self._used + 1, self._questions + (not again)
         self._ids[number, : len(ids)] = ids
         self._firsts[number, firsts] = True
-        for name, value in (("asked", len(asked)), ("tokens", len(ids)), ("first", first), ("last", last)):
+        for name, value in zip(NUMBERS, (len(asked), len(ids), first, last, self._questions), strict=True):
             self._numbers[name][number] = value
+        return True
 
     def arrays(self) -> Row:
         return {"ids": self._ids, "firsts": self._firsts, **self._numbers}

@@ -264,13 +264,15 @@ class Trainer:
     def _pointing_loss(self, batch: dict[str, Tensor]) -> Tensor:
         """The mean loss of a batch of passage rows."""
         ids = batch["ids"].flatten(0, 1)
-        loss, hits = self._forward.passages(ids, marked_of(batch))
+        loss, hits, choice = self._forward.passages(ids, marked_of(batch))
         answered = batch["last"].flatten() > 0
         for name, value in (("passages_loss", loss), ("pointed", hits[answered].sum()), ("marked", answered.sum())):
             self._meter.add(name, value)
         self._meter.add("passages_count", torch.full_like(loss, len(ids)))
+        for name, value in (("choice_loss", choice.loss), ("choice_count", choice.count), ("chosen", choice.hits)):
+            self._meter.add(name, value)
         self._meter.count(ids.numel(), self._work.of(len(ids), ids.shape[1], ids.shape[1], ids.shape[1], head=False))
-        return loss / len(ids)
+        return loss / len(ids) + self.config.choice_weight * choice.loss / choice.count.clamp(min=1)
 
     def _new_teacher(self) -> Teacher | None:
         if not self.config.teacher:
@@ -317,7 +319,11 @@ def state_folder(config: TrainConfig) -> Path:
 
 def marked_of(batch: dict[str, Tensor]) -> Marked:
     """Where the questions of a batch of passage rows are answered."""
-    return Marked(*(batch[name].flatten(0, 1) for name in ("asked", "tokens", "first", "last", "firsts")))
+    rows, chains = batch["question"].shape
+    # Every row counts its own questions.
+    apart = batch["question"] + (chains + 1) * torch.arange(rows, device=batch["question"].device)[:, None]
+    names = ("asked", "tokens", "first", "last", "firsts", "question")
+    return Marked(*({**batch, "question": apart}[name].flatten(0, 1) for name in names))
 
 
 def spans_of(batch: dict[str, Tensor]) -> Spans:

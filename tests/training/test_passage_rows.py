@@ -17,7 +17,7 @@ from gfqa.tokenizer import load_tokenizer
 from gfqa.training.asking import some_of
 from gfqa.training.config import TrainConfig
 from gfqa.training.data import Rows
-from gfqa.training.forward import Forward
+from gfqa.training.forward import Forward, Marked, chosen
 from gfqa.training.optimizer import OptimizerConfig
 from gfqa.training.packs import UnitFiles
 from gfqa.training.passage_rows import (
@@ -280,3 +280,48 @@ def test_a_wrong_passage_of_an_article_is_of_another_paragraph(pool: Pool) -> No
     found = [_wrong(pool, tower, tower.qas[0], answer, [tower], shape, rng) for _ in range(20)]
     assert {each[0].path for each in found if each is not None} <= {"Towers/0.txt", "Towers/2.txt"}
     assert sum(each is not None for each in found) == 20
+
+
+def test_a_question_is_asked_of_several_passages_of_which_one_answers(pool: Pool) -> None:
+    shape = PassageShape(length=192, per_context=8, passage=96, unanswerable=0.2, compared=0.8, rivals=2)
+    sizes: list[int] = []
+    for row in rows_of(pool, shape, 20):
+        for number in np.unique(row["question"]):
+            chains = np.flatnonzero(row["question"] == number)
+            assert chains.tolist() == list(range(chains[0], chains[-1] + 1))
+            asked = [row["ids"][i, : row["asked"][i]].tolist() for i in chains]
+            assert all(ids == asked[0] for ids in asked)
+            assert (row["last"][chains] > 0).tolist() == [row["last"][chains[0]] > 0] + [False] * (len(chains) - 1)
+            passages = [tuple(row["ids"][i, row["asked"][i] : row["tokens"][i]]) for i in chains]
+            assert len(set(passages)) == len(passages)
+            sizes.append(len(chains))
+    assert {1, 2, 3} >= set(sizes) > {1}
+
+
+def test_the_choice_is_between_the_passages_of_a_question() -> None:
+    """Three chains of one question, of which the first answers; one alone; two of a question that none of them answers."""
+    last = torch.tensor([3, 0, 0, 3, 0, 0])
+    marked = Marked(*[last] * 4, torch.zeros(6, 4), torch.tensor([1, 1, 1, 2, 3, 3]))
+    odds = torch.tensor([0.5, 2.0, -1.0, -9.0, 1.0, 3.0], requires_grad=True)
+    logits = torch.stack((torch.zeros(6), odds, torch.full((6,), -torch.inf)), dim=1)
+    choice = chosen(logits, marked)
+    torch.testing.assert_close(choice.loss, -odds[:3].log_softmax(dim=0)[0])
+    assert (int(choice.count), int(choice.hits)) == (1, 0)
+    choice.loss.backward()
+    assert odds.grad is not None
+    assert odds.grad[0] < 0 < odds.grad[1]
+    assert (odds.grad[3:] == 0).all()
+    assert int(chosen(logits + torch.tensor([[0.0, 2.0, 0.0]] + [[0.0] * 3] * 5), marked).hits) == 1
+
+
+def test_choosing_is_learned(data: dict[str, str], tmp_path: Path) -> None:
+    """The loss of choosing alone, in a phase that weighs it, falls."""
+    shape = PassageShape(length=192, per_context=4, passage=96, unanswerable=0.0, compared=1.0)
+    config = phase(
+        data, tmp_path / "out", steps=40, passage_rows=4, language_rows=0, question_rows=0, passage_shape=shape,
+        choice_weight=1.0, warmup_steps=10, optimizer=OptimizerConfig(muon_lr=0.02, adam_lr=0.01), log_every=10,
+    )  # fmt: skip
+    lines: list[dict[str, Any]] = []
+    assert Trainer(config, lines.append).run()
+    losses = [line["choice_loss"] for line in lines if "choice_loss" in line]
+    assert losses[-1] < 0.8 * losses[0]
