@@ -8,7 +8,7 @@ forms whose value stands before its key.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,12 +23,14 @@ DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 def needles(
     answerer: Answerer,
-    lengths: tuple[int, ...] = (4_096, 16_384),
+    lengths: Sequence[int] = (4_096, 16_384),
     trials: int = 4,
     many: bool = False,
     new_wording: bool = False,
+    depths: Sequence[float] = DEPTHS,
 ) -> dict[str, Any]:
-    """Recall of single needles at each length (tokens) and depth, `trials` each.
+    """Recall of single needles at each length (tokens) and depth (0..1), `trials` each. A needle depends on its own length,
+    depth and number alone, so that the depths of a long measurement may be processes of their own.
 
     many: the haystack as documents of one paragraph each instead of one long document. new_wording: relations, statements
     and questions in wordings that training never saw. Figures: recall in percent by
@@ -42,7 +44,7 @@ def needles(
     n = 0
     for length in lengths:
         row = []
-        for depth in DEPTHS:
+        for depth in depths:
             right = 0
             for trial in range(trials):
                 rng = random.Random(f"{length}:{depth}:{trial}")

@@ -51,14 +51,17 @@ MEASURES: dict[str, tuple[str, Measure]] = {
             o, lambda repo, size: handwritten.handwritten(a, repo, size, o.limit, _others(o, repo))
         ),
     ),
-    "needle": ("E5: one needle in one long document", lambda a, o: needle.needles(a, tuple(o.lengths), o.trials)),
+    "needle": (
+        "E5: one needle in one long document",
+        lambda a, o: needle.needles(a, o.lengths, o.trials, depths=o.depths),
+    ),
     "needle-many": (
         "E5: one needle among many documents",
-        lambda a, o: needle.needles(a, tuple(o.lengths), o.trials, many=True),
+        lambda a, o: needle.needles(a, o.lengths, o.trials, many=True, depths=o.depths),
     ),
     "needle-wording": (
         "E5: one needle in one long document, worded as no training example is",
-        lambda a, o: needle.needles(a, tuple(o.lengths), o.trials, new_wording=True),
+        lambda a, o: needle.needles(a, o.lengths, o.trials, new_wording=True, depths=o.depths),
     ),
     "pairs": ("E5: key-value lists", lambda a, o: needle.pairs(a, tuple(o.lengths))),
     "pdf": ("E6: PDFs made for the purpose", lambda a, o: pdfs.pdfs(a, o.pages, o.limit or 40)),
@@ -143,10 +146,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--pages", type=int, nargs="+", default=[10, 40], help="sizes of the PDFs for pdf, in pages")
     parser.add_argument("--trials", type=int, default=4, help="needles at each length and depth")
+    parser.add_argument(
+        "--depths", type=_depth, nargs="+", default=[*needle.DEPTHS], help="where needles lie in the text, 0 to 1"
+    )
     parser.add_argument("--articles", type=int, help="so many articles in the cache of absent; default: half of the 48")
     parser.add_argument("--show", type=int, default=0, help="so many questions at random, with what was said to them")
     parser.add_argument("--plots", type=Path, help="folder for PNG figures (needs matplotlib)")
     return parser
+
+
+def _depth(text: str) -> float:
+    depth = float(text)
+    if not 0 <= depth <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return depth
 
 
 def _run(options: argparse.Namespace, on_result: Callable[[Result], None] = lambda result: None) -> list[Result]:

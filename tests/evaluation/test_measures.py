@@ -146,6 +146,9 @@ def test_needle_lengths_and_recall() -> None:
     assert set(figures["cells"]) == {f"{n}@{d:.2f}" for n in (300, 900) for d in needle.DEPTHS}
     assert figures["recall_300"] == 0  # the whole haystack is no answer
     assert max(reader.depths[:5]) < min(reader.depths[5:])
+    one = needle.needles(NeedleReader(), (300,), trials=1, depths=(0.25,))
+    assert (one["n"], set(one["cells"])) == (1, {"300@0.25"})
+    assert one["answers"].items() <= figures["answers"].items()
     assert needle.recalled("48213.", "48213")
     assert not needle.recalled("48213 and more", "48213")
 
