@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 from gfqa import config
 from gfqa.errors import ModelError, UsageError
 from gfqa.model import ModelConfig
-from gfqa.model.checkpoint import CONFIG, WEIGHTS
+from gfqa.model.checkpoint import CHECKSUMS, CONFIG, WEIGHTS
 from gfqa.model.convert import WORLD_TOKENIZER
-from gfqa.models import CHECKSUMS, ModelInfo, convert, describe
+from gfqa.models import ModelInfo, convert, describe
 
 CHECKPOINTS = (".pth", ".safetensors")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import subprocess
@@ -13,13 +12,12 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from gfqa import digest
 from gfqa.errors import ModelError, UsageError
 from gfqa.model import ModelConfig, load_model
-from gfqa.model.checkpoint import CONFIG, SCALE, WEIGHTS, model_identity
+from gfqa.model.checkpoint import CHECKSUMS, CONFIG, SCALE, WEIGHTS, model_identity
 from gfqa.model_folders import all_folders
 from gfqa.reader import find_model, model_name, open_tokenizer
-
-CHECKSUMS = "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -125,15 +123,14 @@ def _check_sums(folder: Path) -> int:
         return 0
     count = 0
     for line in sums.read_text("utf-8").splitlines():
-        digest, _, name = line.partition("  ")
+        expected, _, name = line.partition("  ")
         if Path(name).name != name:
             raise ModelError(f"{sums} names a file outside its folder: {name!r}.")
         try:
-            with (folder / name).open("rb") as file:
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
+            actual = digest.of_file(folder / name).hex()
         except OSError as error:
             raise ModelError(f"Cannot read {folder / name}: {error.strerror}.") from None
-        if actual != digest:
+        if actual != expected:
             raise ModelError(f"{folder / name} does not match its checksum.", hint="Install the model again.")
         count += 1
     if WEIGHTS not in sums.read_text("utf-8"):

@@ -106,7 +106,7 @@ def parsed(words: list[str]) -> None:
     if command.name in ("eval", "train"):
         # Their flags are those of parsers of their own; `train run` has the loop's, and prose names a step without its flags.
         if any(word.startswith("-") for word in words) and "run" not in words and "--help" not in words:
-            from gfqa.evaluation.run import _parser as eval_parser
+            from gfqa.evaluation.options import parser as eval_parser
 
             (eval_parser if command.name == "eval" else train_parser)().parse_args(words)
         return

@@ -8,6 +8,7 @@ import typer
 
 from gfqa import config
 from gfqa.console import Console
+from gfqa.evaluation.options import parse
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
@@ -18,6 +19,8 @@ def evaluate(context: typer.Context) -> None:
     arguments = [argument for argument in context.args if argument != "--json"]
     if (model := os.environ.get("GFQA_MODEL") or config.load().get("model")) and "--model" not in arguments:
         arguments += ["--model", model]
-    from gfqa import evaluation
+    options = parse(arguments)
+    # Imported on use: help and errors in options do not wait for torch.
+    from gfqa.evaluation import measures
 
-    evaluation.run(arguments, console.measured)
+    measures.run(options, console.measured)

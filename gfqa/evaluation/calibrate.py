@@ -29,7 +29,7 @@ from gfqa.errors import GfqaError, UsageError
 from gfqa.evaluation.answerer import Chain, Document, memory_of, prefill_all
 from gfqa.evaluation.scoring import f1
 from gfqa.memory import Memory
-from gfqa.model.checkpoint import write_atomically
+from gfqa.model.checkpoint import write_atomically, write_checksums
 from gfqa.passages import rank
 from gfqa.pointing import PASSAGES, looks_at
 from gfqa.reader import Reader, open_model
@@ -97,6 +97,7 @@ def calibrate(
     for report in table(weights, examples):
         show(report)
     write_atomically(reader.folder / SCORE, lambda path: path.write_text(made.to_json()))
+    write_checksums(reader.folder)
     return made
 
 

@@ -13,12 +13,11 @@ from functools import cache
 from typing import Any
 
 from gfqa.evaluation.answerer import Answerer, Document, told
+from gfqa.evaluation.options import DEPTHS
 from gfqa.evaluation.scoring import f1, same_code
 from gfqa.evaluation.squad import development_set
 from gfqa.training.questions.synthetic import RELATIONS, insert_at_depth, kv_units, needle
 from gfqa.training.questions.vocabulary import Words, distinct, split_templates
-
-DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def needles(

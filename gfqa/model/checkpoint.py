@@ -25,6 +25,7 @@ from gfqa.model.config import ModelConfig, from_reference
 from gfqa.model.language_model import LanguageModel
 
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+CHECKSUMS = "SHA256SUMS"
 SCALE = ".scale"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -162,3 +163,12 @@ def model_identity(folder: Path) -> str:
     except OSError as error:
         raise ModelError(f"Cannot read {folder / WEIGHTS}: {error.strerror}.") from None
     return hashlib.sha256(config.encode() + weights).hexdigest()
+
+
+def write_checksums(folder: Path) -> None:
+    """SHA256SUMS of a model folder, of every file that what it answers depends on, as `sha256sum --check` takes it."""
+    names = sorted(
+        path.name for path in folder.iterdir() if path.is_file() and path.name not in (CHECKSUMS, "README.md")
+    )
+    lines = [f"{digest.of_file(folder / name).hex()}  {name}\n" for name in names]
+    write_atomically(folder / CHECKSUMS, lambda path: path.write_text("".join(lines), "utf-8"))

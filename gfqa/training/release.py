@@ -1,4 +1,4 @@
-"""Make a model folder from training weights: int8 matrices, the configuration, the tokenizer."""
+"""Make a model folder from training weights: int8 matrices, the configuration, the tokenizer, checksums."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gfqa.errors import GfqaError
-from gfqa.model.checkpoint import build, save_model
+from gfqa.model.checkpoint import build, save_model, write_checksums
 from gfqa.model.config import ModelConfig
 from gfqa.training.weights import load_weights
 
@@ -42,6 +42,7 @@ def release(
     target = out / config.tokenizer
     if target.resolve() != tokenizer.resolve():
         shutil.copyfile(tokenizer, target)
+    write_checksums(out)
     sizes = {path.name: path.stat().st_size for path in sorted(out.iterdir()) if path.is_file()}
     total = sum(sizes.values())
     if total > MOST_BYTES:

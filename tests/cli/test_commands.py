@@ -14,6 +14,7 @@ import typer
 from typer.models import OptionInfo
 
 from gfqa.cli import app
+from gfqa.model_folders import SHIPPED
 from tests.conftest import Result, make_model
 from tests.documents.pdf_bytes import lines, pdf
 
@@ -373,6 +374,12 @@ def test_checksums_of_a_model_are_checked(gfqa: Run, home: Path) -> None:
     result = gfqa("models", "verify", "mine")
     assert result.code == 6
     assert "does not match its checksum" in result.err
+
+
+def test_the_shipped_model_is_as_it_was_released(gfqa: Run) -> None:
+    """Of every file but the card there is a checksum, and it fits."""
+    names = {path.name for path in SHIPPED.iterdir() if path.is_file()} - {"README.md", "SHA256SUMS"}
+    assert gfqa("models", "verify", SHIPPED, "--json").json["checksums"] == len(names) == 4
 
 
 def test_help_names_every_exit_code(gfqa: Run) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from gfqa.errors import ModelError, UsageError
-from gfqa.evaluation import Result, measure, run
 from gfqa.evaluation.answerer import AskAnswerer, BatchAnswerer, Document, prefill, prefill_all
+from gfqa.evaluation.measures import Result, measure, run
+from gfqa.evaluation.options import parse
 from gfqa.reader import open_model
 
 DOCUMENTS = [
@@ -51,7 +52,7 @@ def test_command_and_program_agree(tiny_model: Path) -> None:
     assert result["figures"]["n"] == 2
     assert result["command"] == f"gfqa eval squad --model {tiny_model} --device cpu --limit 2 --batch 4"
     shown: list[Result] = []
-    run(result["command"].split()[2:], shown.append)
+    run(parse(result["command"].split()[2:]), shown.append)
     assert json.loads(json.dumps(shown))[0]["figures"] == result["figures"]
 
 

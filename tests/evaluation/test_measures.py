@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gfqa.errors import UsageError
-from gfqa.evaluation import bm25, lookup, needle, squad, unanswerable
+from gfqa.evaluation import bm25, lookup, measures, needle, options, squad, unanswerable
 from gfqa.evaluation.answerer import Answered, Cited, Document
-from gfqa.evaluation.run import _some
+from gfqa.evaluation.measures import _some
 
 
 class Oracle:
@@ -185,3 +185,14 @@ def test_look_up_in_a_tree(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no file"):
         lookup.choose(tmp_path / "empty", 10, plain)
+
+
+def test_help_and_wrong_options_of_eval_wait_for_no_torch() -> None:
+    code = (
+        "import sys\nfrom gfqa.evaluation import options\noptions.parser()\n"
+        "try:\n    options.parse(['none'])\nexcept Exception as error:\n    print(error)\n"
+        "print(sorted({'torch', 'numpy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "There is no measure 'none'.\n[]\n"
+    assert set(options.TITLES) == set(measures.MEASURES)

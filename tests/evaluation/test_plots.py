@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from gfqa.errors import UsageError
-from gfqa.evaluation import plots, run
+from gfqa.evaluation import plots
+from gfqa.evaluation.measures import run
+from gfqa.evaluation.options import parse
 
 
 @pytest.mark.parametrize(
@@ -31,4 +33,4 @@ def test_areas_are_shown_as_percent() -> None:
 def test_matplotlib_is_asked_for_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(plots, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="matplotlib"):
-        run(["squad", "--model", str(tmp_path / "none"), "--plots", str(tmp_path)])
+        run(parse(["squad", "--model", str(tmp_path / "none"), "--plots", str(tmp_path)]))

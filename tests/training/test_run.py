@@ -14,6 +14,7 @@ from gfqa.model.checkpoint import load_model
 from gfqa.model.config import ModelConfig
 from gfqa.model.init import init_weights
 from gfqa.model.language_model import LanguageModel
+from gfqa.models import verify
 from gfqa.training.questions.units import write_jsonl
 from gfqa.training.release import release
 from gfqa.training.run import run
@@ -113,6 +114,7 @@ def test_a_release_may_be_the_mean_of_two_weights(tmp_path: Path) -> None:
     for name, model in zip("ab", models, strict=True):
         save_shards(model.named_parameters(), tmp_path / name, {}, 1 << 24)
     release(tmp_path / "a", MODEL, TOKENIZER, tmp_path / "out", tmp_path / "b")
+    assert verify(tmp_path / "out")["checksums"] == 3
     made = dict(load_model(tmp_path / "out").named_parameters())
     for (name, one), (_, other) in zip(*(model.named_parameters() for model in models), strict=True):
         expected = (one + other).detach() / 2
