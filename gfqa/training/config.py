@@ -16,7 +16,7 @@ from typing import Any
 
 from gfqa.errors import UsageError
 from gfqa.training.optimizer import OptimizerConfig
-from gfqa.training.passage_rows import PassageShape
+from gfqa.training.passage_parts import PassageShape
 from gfqa.training.rows import RowShape
 
 PRESETS = Path(__file__).parent / "presets"

@@ -20,20 +20,13 @@ from gfqa.training.data import Rows
 from gfqa.training.forward import Forward, Marked, chosen
 from gfqa.training.optimizer import OptimizerConfig
 from gfqa.training.packs import UnitFiles
-from gfqa.training.passage_rows import (
-    PassageShape,
-    _densest,
-    _nearest,
-    _pieces,
-    _swapped,
-    _wrong,
-    answer_of,
-    passage_row,
-)
+from gfqa.training.passage_parts import PassageShape
+from gfqa.training.passage_rows import answer_of, passage_row
 from gfqa.training.pool import Pool, unit_of
 from gfqa.training.questions.units import question, unit
 from gfqa.training.rows import RowShape
 from gfqa.training.trainer import Trainer, marked_of
+from gfqa.training.wrong_passages import _densest, _nearest, _pieces, swapped, wrong_passage
 
 from .kit import MODEL, TOKENIZER, opened, prose
 
@@ -186,13 +179,13 @@ def test_a_swapped_name_is_of_another_document(pool: Pool) -> None:
     asked = {"q": "When did Anna1 Berg climb 17 towers?", "a": ["never"], "kind": "span"}
     rng, put = random.Random(0), set()
     for _ in range(40):
-        swapped = _swapped(pool, tower, asked, rng)
-        if swapped is not None:
-            put.add(swapped)
-            assert swapped != asked["q"]
-            assert any(name in swapped and name not in tower.text for name in ("Anna0 Berg", "Anna2 Berg", "0", "2"))
+        other = swapped(pool, tower, asked, rng)
+        if other is not None:
+            put.add(other)
+            assert other != asked["q"]
+            assert any(name in other and name not in tower.text for name in ("Anna0 Berg", "Anna2 Berg", "0", "2"))
     assert put
-    assert _swapped(pool, tower, {"q": "who was it?", "a": ["x"], "kind": "span"}, rng) is None
+    assert swapped(pool, tower, {"q": "who was it?", "a": ["x"], "kind": "span"}, rng) is None
 
 
 def test_a_passage_whose_path_is_the_answer_shows_what_is_asked_about(
@@ -249,7 +242,7 @@ def test_a_wrong_passage_is_what_a_search_would_bring(pool: Pool) -> None:
     answer = answer_of(answering, answering.qas[0], rng)
     assert answer is not None
     shape = PassageShape(passage=64, elsewhere=1.0)
-    found = [_wrong(pool, answering, asked, answer, [], shape, rng) for _ in range(60)]
+    found = [wrong_passage(pool, answering, asked, answer, [], shape, rng) for _ in range(60)]
     texts = [answering.tokenizer.decode(each[0].ids[slice(*each[1])].tolist()) for each in found if each is not None]
     assert all(each[0] is answering for each in found if each is not None and each[0].set == "none")
     assert sum("connection pool" in each for each in texts) >= 20
@@ -263,12 +256,12 @@ def test_the_same_name_with_the_same_value_is_no_wrong_passage(pool: Pool) -> No
     rng, shape = random.Random(0), PassageShape(passage=64, elsewhere=0.0, near=1.0)
     answer = answer_of(one, one.qas[0], rng)
     assert answer is not None
-    found = [_wrong(pool, one, one.qas[0], answer, [one, other], shape, rng) for _ in range(40)]
+    found = [wrong_passage(pool, one, one.qas[0], answer, [one, other], shape, rng) for _ in range(40)]
     assert sum(each is None for each in found) > 5
     for made, window in filter(None, found):
         assert "LIMIT = 40" not in made.tokenizer.decode(made.ids[slice(*window)].tolist())
     clean = unit_of(unit("x", "g", "c.py", text.replace("40", "50"), []), pool.tokenizer)
-    assert all(_wrong(pool, one, one.qas[0], answer, [one, clean], shape, rng) for _ in range(20))
+    assert all(wrong_passage(pool, one, one.qas[0], answer, [one, clean], shape, rng) for _ in range(20))
 
 
 def test_a_wrong_passage_of_an_article_is_of_another_paragraph(pool: Pool) -> None:
@@ -277,7 +270,7 @@ def test_a_wrong_passage_of_an_article_is_of_another_paragraph(pool: Pool) -> No
     rng, shape = random.Random(0), PassageShape(passage=96, elsewhere=0.0, near=1.0)
     answer = answer_of(tower, tower.qas[0], rng)
     assert answer is not None
-    found = [_wrong(pool, tower, tower.qas[0], answer, [tower], shape, rng) for _ in range(20)]
+    found = [wrong_passage(pool, tower, tower.qas[0], answer, [tower], shape, rng) for _ in range(20)]
     assert {each[0].path for each in found if each is not None} <= {"Towers/0.txt", "Towers/2.txt"}
     assert sum(each is not None for each in found) == 20
 
