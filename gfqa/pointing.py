@@ -17,6 +17,7 @@ from gfqa.answer import prompt
 from gfqa.answer.citations import Span
 from gfqa.answer.confidence import HOPE
 from gfqa.answer.generate import Generated
+from gfqa.answer.words import find_words
 from gfqa.memory import Memory
 from gfqa.model.pointer import Pointed, point
 from gfqa.passages import Ranking
@@ -30,6 +31,7 @@ FIRST = 4
 PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"))
 _NUMBER = re.compile(rb"\d+(?:\.\d+|,\d{3}(?!\d)|:\d\d(?!\d))*")
 """Numbers, amounts with their thousands apart, times of day, versions. A range of years is two numbers."""
+_DASHES = re.compile(rb"(?:^|[\s`'\"(\[])(--?)$")
 _REACH = 16
 """A number is looked for in so many tokens before and after a span."""
 _CONSTANT = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
@@ -38,6 +40,7 @@ _AMOUNT = re.compile(
 )
 _NAME = re.compile(r"\b(?:constant|variable|setting|name|named|called)\b", re.I)
 """Who asks for a name does not want its value."""
+_CHOICE = re.compile(r"\bor\b", re.I)
 _NO_PLACE = re.compile(
     r"\W*(?:what(?:'s| is| are| was| were| does| do)|when|why|how|who|after how|is|are|does|do|can)\b", re.I
 )
@@ -106,7 +109,8 @@ def point_out(memory: Memory, question: str, first: float, ranking: Ranking, *, 
     for batch in (numbers[:FIRST], numbers[FIRST:]):
         for look in looks_at(memory, question, ranking, batch, max_tokens):
             read += look.tokens
-            here = score.of(first, look.answerable, look.coverage, unknown, look.attention)
+            repeated = repeats(question, look.text)
+            here = score.of(first, look.answerable, look.coverage, unknown, look.attention, repeated)
             if here > likely and any(map(str.isalnum, look.text)):
                 likely, best = here, look
         if likely >= score.sure:
@@ -120,6 +124,27 @@ def value_question(question: str, answer: str) -> str | None:
     """What to ask next where a question for an amount was answered by the name of a constant: `DEFAULT_TIMEOUT`; else None."""
     amount = _AMOUNT.search(question) and not _NAME.search(question) and answer not in question
     return f"What is the value of {answer}?" if amount and _CONSTANT.fullmatch(answer) else None
+
+
+def repeats(question: str, answer: str) -> bool:
+    """Whether an answer to a question for an amount or a default has no word that is not the question's (`followRedirects` to
+    "how many redirects are followed?"). Words are compared by their stems, identifiers by their parts.
+
+    Who asks for a name often knows half of it, and a question that offers a choice may be answered in its own words. The name
+    of a constant leads to its value (`value_question`).
+    """
+    if (
+        not _AMOUNT.search(question)
+        or _NAME.search(question)
+        or _CHOICE.search(question)
+        or _CONSTANT.fullmatch(answer)
+    ):
+        return False
+    asked, said = (
+        found.hashes[: found.n_plain]
+        for found in (find_words(np.frombuffer(text.encode(), np.uint8)) for text in (question, answer))
+    )
+    return len(said) > 0 and bool(np.isin(said, asked).all())
 
 
 def asks_for_a_path(question: str) -> bool:
@@ -144,6 +169,7 @@ def looks_at(
     for row, (number, span, chain) in enumerate(zip(numbers, spans, chains, strict=True)):
         pieces = [memory.reader.tokenizer.piece_bytes(id) for id in chain]
         first, end = whole_numbers(pieces, int(found.first[row]), int(found.last[row]) + 1, len(asked) + hidden[row])
+        first = whole_flag(pieces, first, len(asked) + hidden[row])
         end = min(end, first + max_tokens)
         ids, text = tuple(chain[first:end]), b"".join(pieces[first:end]).decode("utf-8", "ignore")
         looks.append(
@@ -176,6 +202,22 @@ def whole_numbers(pieces: Sequence[bytes], first: int, end: int, begins: int) ->
         while number.start() < ends[end - low] < number.end():
             end += 1
     return first, end
+
+
+def whole_flag(pieces: Sequence[bytes], first: int, begins: int) -> int:
+    """The token `first`, or the one before it that has the dashes of the option that begins there ("sort" of "--sort")."""
+    before, at = b"", first
+    while at > begins and len(before) < 4:
+        at -= 1
+        before = pieces[at] + before
+    dashes = _DASHES.search(before)
+    if first >= len(pieces) or not dashes or not pieces[first][:1].isalpha():
+        return first
+    wanted = len(dashes[1])
+    while wanted > 0:
+        first -= 1
+        wanted -= len(pieces[first])
+    return first
 
 
 def _pointed(memory: Memory, asked: int, chains: list[list[int]], begins: list[int]) -> Pointed:
@@ -218,10 +260,12 @@ def window(memory: Memory, span: Span) -> tuple[int, int]:
 
 def trimmed(text: str) -> str:
     """An answer without what its tokens drag in at its ends: white space, commas, the sign before a value, brackets and
-    quotes of which the other one is missing.
+    quotes of which the other one is missing, the asterisks of bold print.
     """
     while True:
         before, text = text, text.strip().lstrip(",").rstrip(",;:")
+        if len(text) > 4 and text.startswith("**") and text.endswith("**"):
+            text = text[2:-2]
         if text.startswith("=") and not text.startswith(("==", "=>")):
             text = text[1:]
         for opening, closing in PAIRS:

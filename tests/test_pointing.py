@@ -30,8 +30,10 @@ from gfqa.pointing import (
     can_point,
     passage,
     point_out,
+    repeats,
     trimmed,
     value_question,
+    whole_flag,
     whole_numbers,
 )
 from gfqa.reader import open_model
@@ -257,6 +259,43 @@ def test_no_number_is_cut(text: str, span: str, expected: str) -> None:
         assert found.strip() == expected if size == 1 else expected in found
 
 
+@pytest.mark.parametrize(
+    ("parts", "first", "expected"),
+    [
+        (["use", " `", "--", "sort", " path", "`"], 3, "--sort"),
+        (["use", " --", "sort", " path"], 2, " --sort"),
+        (["-", "v", " for"], 1, "-v"),
+        (["well", "-", "known"], 2, "known"),
+        (["a", " -- ", "note"], 2, "note"),
+        (["---", "rule"], 1, "rule"),
+        (["x", " -", "5"], 2, "5"),
+    ],
+)
+def test_a_flag_keeps_its_dashes(parts: list[str], first: int, expected: str) -> None:
+    pieces = [b"<q>", *(part.encode() for part in parts)]
+    found = whole_flag(pieces, first + 1, 1)
+    assert b"".join(pieces[found : first + 2]).decode() == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("How many redirects are followed?", "followRedirects", True),
+        ("How many redirects are followed?", "boolean followRedirects", False),
+        ("What user agent is sent by default?", '"User-Agent"', True),
+        ("Which variable says where my netrc is?", "NETRC", False),
+        ("What is the default timeout?", "DEFAULT_TIMEOUT", False),
+        ("Is the default red or blue?", "blue", False),
+        ("Which port?", "8471", False),
+        ("Which port?", "=>", False),
+    ],
+)
+def test_an_answer_that_repeats_the_question_is_known(question: str, answer: str, expected: bool) -> None:
+    assert repeats(question, answer) is expected
+    limits = Confidence()
+    assert limits.of(0.5, 0.9, 0.8, repeated=True) < limits.of(0.5, 0.9, 0.8)
+
+
 def test_a_span_outside_of_what_may_be_answered_is_left_alone() -> None:
     assert whole_numbers([b"1", b"2", b"3"], 0, 1, 1) == (0, 1)
 
@@ -268,7 +307,7 @@ def test_a_span_outside_of_what_may_be_answered_is_left_alone() -> None:
         ("1.5;", "1.5"), ("“so”", "“so”"), ("`code", "code"), ("[1, 2]", "[1, 2]"), ("", ""), ('"', ""), ("C++", "C++"),
         ("__enter__(", "__enter__"), ('="localhost"', '"localhost"'), (") -> int", "-> int"),
         ("==1.2", "==1.2"), ("dGE=", "dGE="), ("=> x", "=> x"), ("body())", "body()"), ("((a, b)", "(a, b)"),
-        ("f(a[0]]", "f(a[0]"), ("1) one", "1) one"),
+        ("f(a[0]]", "f(a[0]"), ("1) one", "1) one"), ("**1.96.0**", "1.96.0"), ("**kwargs", "**kwargs"), ("****", "****"),
     ],
 )  # fmt: skip
 def test_ends_are_trimmed(text: str, expected: str) -> None:

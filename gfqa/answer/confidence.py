@@ -27,7 +27,7 @@ _LARGEST = 4096
 class Confidence:
     """A logistic fit. first, again, coverage, attention, constant: weights of what `of` takes; found: an answer less likely
     than this is not given; sure: where one is as likely as this no further passages are looked at; unknown: what an unknown
-    name takes from the log odds.
+    name takes from the log odds; repeated: what an answer does that only repeats it.
 
     The defaults were fitted on 488 questions of the training side, half of whose documents were left out (articles,
     repositories, single paragraphs), while the second look still wrote its answers; `found` was chosen on fifty handwritten
@@ -42,19 +42,28 @@ class Confidence:
     sure: float = 0.25
     unknown: float = 2.0
     attention: float = 0.0
+    repeated: float = 2.0
 
-    def of(self, first: float, again: float, coverage: float, unknown: bool = False, attention: float = 0.0) -> float:
+    def of(
+        self,
+        first: float,
+        again: float,
+        coverage: float,
+        unknown: bool = False,
+        attention: float = 0.0,
+        repeated: bool = False,
+    ) -> float:
         """Probability 0..1 that a passage answers the question.
 
         first, again: the model's own probability of an answer, over everything at first sight and, by the pointer, in the
         passage read again with the question; coverage: the share of the question's words, by weight, that the passage or its
         path holds; unknown: whether a name of the question stands in no document; attention: what the first look's attention
-        says of the passage (`Ranking.attention`). How sure the pointer is of its span is left
-        out: it helps with questions as training asks them, and misleads with those in a user's own words, where many spans
-        would do.
+        says of the passage (`Ranking.attention`); repeated: whether the answer's words are the question's, which asks
+        for an amount. How sure the pointer is of its span is left out: it helps with questions as training asks them, and
+        misleads with those in a user's own words, where many spans would do.
         """
         odds = self.constant + self.first * log_odds(first) + self.again * log_odds(again) + self.coverage * coverage
-        odds += self.attention * attention - self.unknown * unknown
+        odds += self.attention * attention - self.unknown * unknown - self.repeated * repeated
         return 1 / (1 + math.exp(-min(max(odds, -500.0), 500.0)))
 
     @classmethod

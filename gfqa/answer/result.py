@@ -90,6 +90,7 @@ class Answer:
             "answer": self.text,
             "found": self.found,
             "score": round(self.score, 6),
+            "low_confidence": self.doubtful,
             "stale": bool(self.changed),
             "citations": [citation.to_json() for citation in self.citations],
             "cache": {"names": list(self.caches), "model": self.model, "layout": self.layout},

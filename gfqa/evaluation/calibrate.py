@@ -85,7 +85,11 @@ def calibrate(
     names = ("first", "again", "coverage", "attention", "constant")
     before = reader.score
     made = Confidence(
-        **dict(zip(names, weights.tolist(), strict=True)), found=before.found, sure=before.sure, unknown=before.unknown
+        **dict(zip(names, weights.tolist(), strict=True)),
+        found=before.found,
+        sure=before.sure,
+        unknown=before.unknown,
+        repeated=before.repeated,
     )
     show(
         {

@@ -67,13 +67,14 @@ def test_ask_json_is_as_documented(gfqa: Run, project: Path) -> None:
     assert (result.code, result.err) == (0, "")
     answer = result.json
     assert list(answer) == [
-        "schema", "question", "answer", "found", "score", "stale", "citations", "cache", "tokens", "timing",
+        "schema", "question", "answer", "found", "score", "low_confidence", "stale", "citations", "cache", "tokens", "timing",
     ]  # fmt: skip
     assert shape({key: answer[key] for key in ("schema", "question", "answer", "found", "score", "stale")}) == {
         "schema": "int", "question": "str", "answer": "str", "found": "bool", "score": "float", "stale": "bool",
     }  # fmt: skip
     assert answer["found"]
     assert 0 <= answer["score"] <= 1
+    assert answer["low_confidence"] is (answer["score"] < 0.5)
     assert answer["cache"] == {"names": ["proj"], "model": "tiny", "layout": "independent"}
     assert answer["tokens"]["prefilled"] == answer["tokens"]["reread"] == 0
     assert answer["tokens"]["generated"] == 4
