@@ -50,30 +50,29 @@ def passage_row(
         for unit in units:
             for qa in some_of(unit.qas, shape.most_of_document, shape.everyday, rng):
                 answer = None if row.full else answer_of(unit, qa, rng)
-                if answer is None:
-                    continue
-                asked = vary(qa["q"], rng)
-                if rng.random() < shape.unanswerable:
-                    if (
-                        qa["kind"] == "span"
-                        and rng.random() < shape.swapped
-                        and (other := swapped(pool, unit, qa, rng))
-                    ):
-                        row.ask(other, unit, window_around(unit, answer.first, shape.passage, rng), None)
-                        continue
-                    wrong = wrong_passage(pool, unit, qa, answer, units, shape, rng)
-                    if wrong is not None:
-                        row.ask(asked, *wrong, None)
-                else:
-                    # Where the path is the answer, the passage is what it is about.
-                    about = answer.first if answer.first >= unit.header else qa["at"]
-                    window = window_around(unit, about, shape.passage, rng)
-                    if row.ask(asked, unit, window, answer) and rng.random() < shape.compared:
-                        for wrong in rivals_of(pool, unit, qa, answer, units, shape, rng):
-                            row.ask(asked, *wrong, None, again=True)
+                if answer is not None:
+                    _ask(row, pool, unit, qa, answer, units, shape, vary(qa["q"], rng), rng)
     if not row.full:
         raise UsageError("The units have next to no question whose answer stands in their text.")
     return row.arrays()
+
+
+def _ask(
+    row: _Filling, pool: Pool, unit: Unit, qa: Question, answer: Answer, units: list[Unit], shape: PassageShape, asked: str,
+    rng: random.Random,
+) -> None:  # fmt: skip
+    """Chains of one question, put as `asked`: of the passage that answers and perhaps of others, or of one that does not."""
+    if rng.random() >= shape.unanswerable:
+        # Where the path is the answer, the passage is what it is about.
+        about = answer.first if answer.first >= unit.header else qa["at"]
+        window = window_around(unit, about, shape.passage, rng)
+        if row.ask(asked, unit, window, answer) and rng.random() < shape.compared:
+            for wrong in rivals_of(pool, unit, qa, answer, units, shape, rng):
+                row.ask(asked, *wrong, None, again=True)
+    elif qa["kind"] == "span" and rng.random() < shape.swapped and (other := swapped(pool, unit, qa, rng)):
+        row.ask(other, unit, window_around(unit, answer.first, shape.passage, rng), None)
+    elif alone := wrong_passage(pool, unit, qa, answer, units, shape, rng):
+        row.ask(asked, *alone, None)
 
 
 def answer_of(unit: Unit, qa: Question, rng: random.Random) -> Answer | None:
