@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gfqa import config
+from gfqa.answer.confidence import SCORE
 from gfqa.errors import ModelError, UsageError
 from gfqa.model import ModelConfig
 from gfqa.model.checkpoint import CHECKSUMS, CONFIG, WEIGHTS
@@ -93,7 +94,7 @@ def pull(
 def _folder(repository: str, sizes: dict[str, int], fetch: Callable[[str], Path], target: Path) -> tuple[str, ...]:
     """Install a repository that is a gfqa model folder."""
     settings = ModelConfig.load(fetch(CONFIG))
-    wanted = [CONFIG, WEIGHTS, *(path for path in (CHECKSUMS, settings.tokenizer) if path in sizes)]
+    wanted = [CONFIG, WEIGHTS, *(path for path in (CHECKSUMS, SCORE, settings.tokenizer) if path in sizes)]
     if settings.tokenizer not in ("bytes", *wanted) or Path(settings.tokenizer).name != settings.tokenizer:
         raise ModelError(f"The model {repository} lacks its tokenizer {settings.tokenizer!r}.")
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=".pull-"))

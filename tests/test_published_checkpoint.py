@@ -12,7 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from gfqa.answer.confidence import Confidence
 from gfqa.model import LanguageModel, ModelConfig
+from gfqa.model.checkpoint import write_checksums
 from gfqa.model.init import init_weights
 from tests.cli.test_bad_input import check
 from tests.conftest import Result, make_model
@@ -149,11 +151,14 @@ def test_pulling_safetensors_and_choosing(gfqa: Run, hub: Path, tmp_path: Path) 
 
 
 def test_pulling_a_model_folder(gfqa: Run, hub: Path, home: Path) -> None:
-    make_model(hub / "someone" / "tiny")
-    (hub / "someone" / "tiny" / "README.md").write_text("not needed\n")
+    """With its score, which its checksums name too."""
+    folder = make_model(hub / "someone" / "tiny")
+    (folder / "README.md").write_text("not needed\n")
+    (folder / "score.json").write_text(Confidence(found=0.3).to_json())
+    write_checksums(folder)
     pulled = gfqa("models", "pull", "someone/tiny", "--json").json
-    assert pulled["files"] == ["config.json", "weights.safetensors"]
-    assert gfqa("models", "verify", "tiny").code == 0
+    assert pulled["files"] == ["config.json", "weights.safetensors", "SHA256SUMS", "score.json"]
+    assert gfqa("models", "verify", "tiny", "--json").json["checksums"] == 3
     assert [path.name for path in (home / "models").iterdir()] == ["tiny"]
 
 

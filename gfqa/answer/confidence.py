@@ -26,8 +26,8 @@ _LARGEST = 4096
 @dataclass(frozen=True)
 class Confidence:
     """A logistic fit. first, again, coverage, attention, constant: weights of what `of` takes; found: an answer less likely
-    than this is not given; sure: where one is as likely as this no further passages are looked at; unknown: what an unknown
-    name takes from the log odds; repeated: what an answer does that only repeats it.
+    than this is not given; sure: where one is as likely as this no further passages are looked at; unknown, repeated: what
+    an unknown name, and an answer that only repeats the question, take from the log odds.
 
     The defaults were fitted on 488 questions of the training side, half of whose documents were left out (articles,
     repositories, single paragraphs), while the second look still wrote its answers; `found` was chosen on fifty handwritten

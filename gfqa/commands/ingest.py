@@ -130,7 +130,7 @@ def _sources(paths: list[str], listed: str | None, null: bool, limits: Limits) -
         raise UsageError(
             "A list of files is below one folder, and several were named.", hint="Ingest one after the other."
         )
-    if listed != "-" and not Path(listed).is_file():
+    if listed != "-" and (not Path(listed).exists() or Path(listed).is_dir()):  # a pipe will do
         raise UsageError(f"There is no file {listed} to read a list of files from.")
     data = standard_input() if listed == "-" else Path(listed).read_bytes()
     return [open_list(paths[0] if paths else ".", split_list(data, null), limits)]

@@ -323,7 +323,8 @@ def marked_of(batch: dict[str, Tensor]) -> Marked:
     # Every row counts its own questions.
     apart = batch["question"] + (chains + 1) * torch.arange(rows, device=batch["question"].device)[:, None]
     names = ("asked", "tokens", "first", "last", "firsts", "question")
-    return Marked(*({**batch, "question": apart}[name].flatten(0, 1) for name in names))
+    parts = {**batch, "question": apart}
+    return Marked(*(parts[name].flatten(0, 1) for name in names))
 
 
 def spans_of(batch: dict[str, Tensor]) -> Spans:

@@ -54,7 +54,9 @@ def rivals_of(
     """At most `shape.rivals` passages that do not answer, of which no two are the same part of a document."""
     found: list[tuple[Unit, Span]] = []
     for _ in range(2 * shape.rivals):
-        wrong = wrong_passage(pool, unit, qa, answer, beside, shape, rng) if len(found) < shape.rivals else None
+        if len(found) == shape.rivals:
+            break
+        wrong = wrong_passage(pool, unit, qa, answer, beside, shape, rng)
         if wrong and not any(
             wrong[0].key == other.key and abs(wrong[1][0] - at[0]) < shape.passage // 2 for other, at in found
         ):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,6 +61,15 @@ def test_git_ls_files_of_the_current_folder(gfqa: Run, project: Path, monkeypatc
     }  # fmt: skip
 
 
+def test_a_list_may_come_through_a_pipe(gfqa: Run, project: Path, tmp_path: Path) -> None:
+    """As a shell's `--from <(git ls-files)` names one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("app.py\n",), daemon=True)
+    writer.start()
+    assert gfqa("ingest", project, "--from", pipe, "--json").json["documents"]["ingested"] == 1
+
+
 def test_bad_lists(gfqa: Run, project: Path, home: Path, tmp_path: Path) -> None:
     check(gfqa("ingest", project, "--from", "-", "-0", stdin=b""), 4, "list of files is empty")
     check(gfqa("ingest", project, "--from", "-", stdin=b"nowhere.txt\n"), 4, "1 missing")
@@ -68,6 +78,7 @@ def test_bad_lists(gfqa: Run, project: Path, home: Path, tmp_path: Path) -> None
     check(gfqa("ingest", project, tmp_path, "--from", "-", stdin=b"a\n"), 2, "one folder")
     check(gfqa("ingest", project / "app.py", "--from", "-", stdin=b"a\n"), 2, "is a file")
     check(gfqa("ingest", project, "--from", tmp_path / "nowhere"), 2, "nowhere")
+    check(gfqa("ingest", project, "--from", tmp_path), 2, "There is no file")
     check(gfqa("ingest", project, "-0"), 2, "--from")
     assert not list(home.iterdir())
 

@@ -66,6 +66,7 @@ def test_a_model_is_asked_and_gets_its_weights(
     made, limits = Confidence.load(folder), Confidence()
     assert made != limits
     assert (made.found, made.sure) == (limits.found, limits.sure)
+    assert "  score.json\n" in (folder / "SHA256SUMS").read_text()
     assert calibrate.main([*asked, "--held", "nothing"]) == 2
     assert "no held groups of nothing" in capsys.readouterr().err
 

@@ -162,7 +162,8 @@ def shares(n_tiles: int, programs: int, per_processor: int, device: torch.device
     all_programs = per_processor * processors(device)
     if n_tiles * programs < short * all_programs:
         all_programs //= 2
-    # As many as fill the chip a whole number of times: shares of own keys in the same launch are short, and do not count.
+    # Shares of own keys in the same launch do not count: they are short, and with fewer of the memory's in their place part
+    # of the chip has nothing to do at the end.
     wanted = max(1, all_programs // programs)
     tiles = triton.cdiv(n_tiles, min(n_tiles, wanted))
     return tiles, triton.cdiv(n_tiles, tiles)
